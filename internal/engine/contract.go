@@ -1,0 +1,40 @@
+// Package engine runs the steps of one document: order, preconditions, control
+// flow, streams on disk, results. It knows no service and no socket.
+package engine
+
+import (
+	"ssmagent/internal/step"
+	"ssmagent/internal/wire/doc"
+)
+
+// Run is one document to run.
+type Run struct {
+	CommandID string
+	Steps     []doc.Step
+	// Dir is the command's orchestration directory (absolute, exists).
+	Dir string
+	// Platform is "linux", "windows" or "macos": what preconditions compare.
+	Platform string
+	Plugins  step.Set
+	// Done holds results recorded by an earlier run of the same document
+	// (reboot, lost worker), by step id; see documents 2.1 for what each
+	// status does. A step that was Started but has no result is lost: it
+	// becomes Failed with Interrupted as its error and is not run again.
+	Done        map[string]doc.Result
+	Started     map[string]bool
+	Interrupted string // "interrupted by <cause>, not run again"
+	S3Bucket    string
+	S3KeyPrefix string // command level; the step's plugin directory is appended
+	// Recorder makes progress durable before it takes effect.
+	Recorder Recorder
+}
+
+// Recorder persists progress. An error stops the run: a step whose start
+// cannot be recorded is not run.
+type Recorder interface {
+	// Started returns once it is durable that the step is about to run.
+	Started(stepID string) error
+	// Finished returns once the result is durable. It is called for every
+	// step whose result is to be reported, in order.
+	Finished(r doc.Result) error
+}

@@ -1,0 +1,52 @@
+// Package step is the contract between the engine and the plugins that run a
+// step's action. Implementations live in the packages below it.
+package step
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"ssmagent/internal/wire/doc"
+)
+
+// Causes of a cancelled context that a plugin tells apart (context.Cause).
+var (
+	// ErrCancelled: an operator cancelled the command. Status Cancelled.
+	ErrCancelled = errors.New("cancelled by the operator")
+	// ErrShutdown: the worker itself is told to end. Status Failed.
+	ErrShutdown = errors.New("the agent is shutting down")
+)
+
+// Input is what one run of a plugin gets: one element of a step's properties.
+type Input struct {
+	StepID    string
+	CommandID string // empty for associations
+	// Properties are the substituted inputs (any JSON value).
+	Properties any
+	// CommandDir is the command's orchestration directory (absolute).
+	CommandDir string
+	// StepDir is where the step writes scripts: CommandDir/<step>.
+	StepDir string
+	// Stdout and Stderr go to the step's stream files, append mode, unlimited.
+	Stdout, Stderr io.Writer
+}
+
+// Outcome of one run of a plugin. Streams went to the writers.
+type Outcome struct {
+	Status doc.Status
+	Code   int
+	// Error, when set, is shown as the step's output and on standard error.
+	Error string
+	// Output, when set, replaces the combined output (refreshAssociation).
+	Output string
+}
+
+// Plugin runs one action. Run returns when the step is over, also when ctx
+// ends: then every process it started is gone and the status says why.
+type Plugin interface {
+	Run(ctx context.Context, in Input) Outcome
+}
+
+// Set maps an action to its plugin: the handlers of this build and platform.
+type Set map[string]Plugin

@@ -1,0 +1,39 @@
+// Package platform is the seam for what a machine is: its names and versions,
+// the paths of the product on it, and who a process runs as.
+package platform
+
+// Info describes the machine for health pings and preconditions. A member that
+// could not be determined is empty.
+type Info struct {
+	Type         string // "Linux" or "Windows", as PlatformType on the wire
+	Name         string // "Debian GNU/Linux"
+	Version      string // "12"
+	ComputerName string
+	IPAddress    string // first non-loopback IPv4, else IPv6
+}
+
+// Paths are the places of the product. All are absolute.
+type Paths struct {
+	// Root is the argument of -root, empty for the system's own places.
+	Root          string
+	ConfigFile    string // amazon-ssm-agent.json
+	Data          string // instance data store: Vault, registration, <id>/…
+	Logs          string
+	LocalCommands string // offline documents
+	// IPC holds the agent's local sockets (directory 0750 on the system,
+	// 0700 below -root).
+	IPC string
+	// DefaultWorkDir is where scripts run that name no directory.
+	DefaultWorkDir string
+	// ControlPlane is the data directory of ssm-local.
+	ControlPlane string
+}
+
+// Read finds out what machine this is. It runs no programs and asks no network.
+func Read() Info { return read() }
+
+// DefaultPaths are the stock agent's places on this system.
+func DefaultPaths() Paths { return defaultPaths() }
+
+// PathsBelow are the same places below dir, for -root. dir must be absolute.
+func PathsBelow(dir string) Paths { return pathsBelow(dir) }

@@ -1,0 +1,98 @@
+// Package proc is the seam for processes: starting one exactly as asked,
+// finding it again after a restart of ours, and ending it with everything it
+// started.
+package proc
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+)
+
+// ErrGone says that the process of an ID no longer runs.
+var ErrGone = errors.New("process is gone")
+
+// Principal names who a process runs as. The zero value is ourselves.
+type Principal struct {
+	// UID, GID and Groups on Linux, when Set.
+	Set      bool
+	UID, GID uint32
+	Groups   []uint32
+	// Token is a primary token on Windows, 0 for none.
+	Token uintptr
+}
+
+// Spec is everything about a process to start. A field that this system cannot
+// honour makes Start return an error wrapping errors.ErrUnsupported.
+type Spec struct {
+	Path string   // absolute path of the executable
+	Args []string // with argv[0]
+	Env  []string // the whole environment; nil means none
+	Dir  string   // working directory; empty means ours
+	// Stdin, Stdout and Stderr are handed to the child; nil is the null device.
+	Stdin, Stdout, Stderr *os.File
+	ExtraFiles            []*os.File // become descriptors 3, 4, …
+	Principal             Principal
+	// Umask of the child when not negative… 0 is a value, so UmaskSet says.
+	Umask    int
+	UmaskSet bool
+	// Group puts the child at the head of a new process group (Windows: a
+	// new console process group).
+	Group bool
+	// Session makes it a session leader without a terminal (setsid), so
+	// that it outlives ours. Windows: breaks away from our job.
+	Session bool
+	// Scope names a systemd scope or a job object for the child and all it
+	// starts; empty for none.
+	Scope string
+	// Subreaper, in our own process, is set by BecomeSubreaper.
+}
+
+// ID identifies a process for good: a pid alone is used again.
+type ID struct {
+	PID   int
+	Start uint64 // start time in the system's own unit (ticks, FILETIME)
+}
+
+// State is how a process ended.
+type State struct {
+	Code   int    // exit code; -1 when ended by a signal
+	Signal string // "killed", empty when it exited
+}
+
+// Process is a started or re-found process. Wait may be called by several
+// goroutines; each gets the state (a re-found process that is no child of ours
+// has Code -1 and Signal "unknown").
+type Process interface {
+	ID() ID
+	Wait(ctx context.Context) (State, error)
+	// Kill ends this one process at once.
+	Kill() error
+	// KillGroup ends its process group (Windows: its job) at once.
+	KillGroup() error
+	// Usage is CPU time used by it and its waited-for children, once ended.
+	Usage() time.Duration
+}
+
+// Start starts s.
+func Start(s Spec) (Process, error) { return start(s) }
+
+// Find returns the running process of id, or ErrGone.
+func Find(id ID) (Process, error) { return find(id) }
+
+// BecomeSubreaper makes orphaned descendants of ours children of ours (Linux
+// PR_SET_CHILD_SUBREAPER; on Windows jobs do this and it does nothing).
+func BecomeSubreaper() error { return becomeSubreaper() }
+
+// Descendants lists the processes that descend from ours now, ours excluded.
+func Descendants() ([]ID, error) { return descendants() }
+
+// KillDescendants ends every descendant of ours but those in keep and what
+// descends from those, and returns when none of them runs any more, or when
+// ctx ends. It catches processes that left the group or the session.
+func KillDescendants(ctx context.Context, keep []ID) error { return killDescendants(ctx, keep) }
+
+// KillMarked ends every process (not ours) whose environment has the entry
+// "name=value": what a lost worker left behind. Needs the rights to read it.
+func KillMarked(ctx context.Context, name, value string) error { return killMarked(ctx, name, value) }
