@@ -1,0 +1,188 @@
+// Package config reads the agent's configuration file: the stock file with
+// all its sections, and one section of ours, "ssmagent". Loading is a
+// function: defaults, overlaid by the file, put right by the stock agent's
+// rules; every fault is told at once.
+package config
+
+// Config is the configuration file. Sections and members are named as there.
+type Config struct {
+	Profile     Profile
+	Mds         Mds
+	Ssm         Ssm
+	Mgs         Mgs
+	Agent       Agent
+	Os          Os
+	S3          S3
+	Birdwatcher Birdwatcher
+	Kms         Kms
+	Identity    Identity
+	SSMAgent    SSMAgent `json:"ssmagent"`
+}
+
+// Profile rules the role token of a registered node.
+type Profile struct {
+	ShareCreds        bool
+	ShareProfile      string
+	ForceUpdateCreds  bool // without effect, as in the stock agent
+	KeyAutoRotateDays int  // 0 to 365; 0 is never
+}
+
+// Mds is the message delivery service (ec2messages) and the command workers.
+type Mds struct {
+	Endpoint                 string
+	CommandWorkersLimit      int
+	CommandWorkerBufferLimit int
+	StopTimeoutMillis        int64 // also the time limit of GetMessages
+	CommandRetryLimit        int   // resumptions of a document after restarts
+}
+
+// Ssm is the Systems Manager service and what is kept on disk.
+type Ssm struct {
+	Endpoint                              string
+	HealthFrequencyMinutes                int
+	AssociationFrequencyMinutes           int
+	AssociationRetryLimit                 int    // without effect, as in the stock agent
+	CustomInventoryDefaultLocation        string // without effect, as in the stock agent
+	AssociationLogsRetentionDurationHours int
+	RunCommandLogsRetentionDurationHours  int
+	SessionLogsRetentionDurationHours     int // the one retention that has no minimum
+	SessionLogsDestination                string
+	PluginLocalOutputCleanup              string
+	OrchestrationDirectoryCleanup         string
+}
+
+// Mgs is the message gateway (ssmmessages): control channel and sessions.
+type Mgs struct {
+	Region                        string // of the gateway's host name and signatures
+	Endpoint                      string
+	StopTimeoutMillis             int64 // without effect, as in the stock agent
+	SessionWorkersLimit           int
+	SessionWorkerBufferLimit      int
+	DeniedPortForwardingRemoteIPs []string
+}
+
+// Agent is the agent itself.
+type Agent struct {
+	Name    string
+	Version string // empty: the build's
+	// Region replaces the region in signatures of ssm and ec2messages.
+	Region                                  string
+	ServiceDomain                           string // suffix of every computed host
+	OrchestrationRootDir                    string
+	DownloadRootDir                         string // without effect, as in the stock agent
+	ContainerMode                           bool
+	SelfUpdate                              bool
+	SelfUpdateScheduleDay                   int
+	TelemetryMetricsToCloudWatch            bool
+	TelemetryMetricsToSSM                   bool
+	TelemetryMetricsNamespace               string
+	LongRunningWorkerMonitorIntervalSeconds int
+	AuditExpirationDay                      int
+	ForceFileIPC                            bool // without effect: workers use pipes
+	GoMaxProcForAgentWorker                 int  // without effect: there is no such worker
+	ShouldPurgeInstanceProfileRoleCreds     bool
+}
+
+// Os is echoed in replies.
+type Os struct {
+	Lang    string
+	Name    string // empty: the running system's, "linux" or "windows"
+	Version string
+}
+
+// S3 is where output goes. Only Endpoint counts, as in the stock agent.
+type S3 struct {
+	Endpoint  string
+	Region    string
+	LogBucket string
+	LogKey    string
+}
+
+// Birdwatcher selects the package service.
+type Birdwatcher struct{ ForceEnable bool }
+
+// Kms is the encryption of sessions.
+type Kms struct {
+	Endpoint                    string
+	RequireKMSChallengeResponse bool
+}
+
+// Identity says who the node may be, in order.
+type Identity struct {
+	Ec2SystemInfoDetectionResponse string // without effect, as in the stock agent
+	ConsumptionOrder               []string
+	CustomIdentities               []CustomIdentity
+}
+
+// CustomIdentity is an identity by configuration.
+type CustomIdentity struct {
+	InstanceID          string
+	Region              string
+	AvailabilityZone    string
+	AvailabilityZoneId  string
+	InstanceType        string
+	CredentialsProvider string
+}
+
+// SSMAgent holds the settings that the stock agent does not have. An unknown
+// key in here is an error, elsewhere a warning.
+type SSMAgent struct {
+	// CABundle is the absolute path of a PEM file whose certificates are
+	// trusted, besides the system's, for all traffic of the agent.
+	CABundle string
+}
+
+// Identity types, the members of Identity.ConsumptionOrder.
+const (
+	OnPrem = "OnPrem"
+	EC2    = "EC2"
+	ECS    = "ECS"
+	Custom = "CustomIdentity"
+)
+
+// Default returns the configuration of a machine without a file.
+func Default() Config {
+	return Config{
+		Profile: Profile{ShareCreds: true},
+		Mds: Mds{
+			CommandWorkersLimit: 5, CommandWorkerBufferLimit: 5,
+			StopTimeoutMillis: 20000, CommandRetryLimit: 15,
+		},
+		Ssm: Ssm{
+			HealthFrequencyMinutes: 5, AssociationFrequencyMinutes: 10, AssociationRetryLimit: 5,
+			AssociationLogsRetentionDurationHours: 24,
+			RunCommandLogsRetentionDurationHours:  336,
+			SessionLogsRetentionDurationHours:     336,
+			SessionLogsDestination:                "none",
+			PluginLocalOutputCleanup:              "default",
+			OrchestrationDirectoryCleanup:         "default",
+		},
+		Mgs: Mgs{
+			StopTimeoutMillis: 20000, SessionWorkersLimit: 1000, SessionWorkerBufferLimit: 1,
+			DeniedPortForwardingRemoteIPs: []string{
+				"169.254.169.254", "fd00:ec2::254", "169.254.169.253", "fd00:ec2::253",
+				"169.254.169.123", "fd00:ec2::123", "169.254.169.250", "169.254.169.251", "fd00:ec2::240",
+			},
+		},
+		Agent: Agent{
+			Name: "amazon-ssm-agent", OrchestrationRootDir: "orchestration",
+			SelfUpdateScheduleDay: 7, TelemetryMetricsToSSM: true,
+			TelemetryMetricsNamespace:               "amazon-ssm-agent-telemetry",
+			LongRunningWorkerMonitorIntervalSeconds: 60, AuditExpirationDay: 7,
+		},
+		Os:       Os{Lang: "en-US", Version: "1"},
+		Identity: Identity{ConsumptionOrder: []string{OnPrem, EC2, Custom}},
+	}
+}
+
+// Complete fills in what only the program knows: the name of the system
+// ("linux", "windows") and the version of the build, where the file names none.
+func (c Config) Complete(osName, version string) Config {
+	if c.Os.Name == "" {
+		c.Os.Name = osName
+	}
+	if c.Agent.Version == "" {
+		c.Agent.Version = version
+	}
+	return c
+}

@@ -1,0 +1,149 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// Services that Endpoint knows, by their host label.
+const (
+	ServiceSSM  = "ssm"
+	ServiceMDS  = "ec2messages"
+	ServiceMGS  = "ssmmessages"
+	ServiceS3   = "s3"
+	ServiceKMS  = "kms"
+	ServiceLogs = "logs"
+)
+
+// Endpoint is the URL of a service for a node in region: the override of the
+// file, else the host computed from region and domain. It has no trailing
+// slash. For ssmmessages it is http or https; the sockets use ws or wss alike.
+// There, only ws:// with a loopback host means plain text: every other scheme
+// means TLS, as in the stock agent, and only the host and port count.
+func (c Config) Endpoint(service, region string) (string, error) {
+	switch service {
+	case ServiceSSM:
+		if c.Ssm.Endpoint != "" {
+			return override("Ssm.Endpoint", c.Ssm.Endpoint)
+		}
+	case ServiceMDS:
+		if c.Mds.Endpoint != "" {
+			return override("Mds.Endpoint", c.Mds.Endpoint)
+		}
+	case ServiceMGS:
+		if c.Mgs.Endpoint != "" {
+			return gateway(c.Mgs.Endpoint)
+		}
+	case ServiceS3:
+		if c.S3.Endpoint != "" {
+			return override("S3.Endpoint", c.S3.Endpoint)
+		}
+	case ServiceKMS:
+		if c.Kms.Endpoint != "" {
+			return override("Kms.Endpoint", c.Kms.Endpoint)
+		}
+	}
+	if service == ServiceMGS && c.Mgs.Region != "" {
+		region = c.Mgs.Region
+	}
+	if !validRegion(region) {
+		return "", fmt.Errorf("region %q is not a region's name (letters, digits and hyphens, at most 100); "+
+			"register with the right -region or correct the configuration", abbreviate([]byte(region)))
+	}
+	domain := c.Agent.ServiceDomain
+	if domain == "" {
+		domain = domainOf(region)
+	}
+	return checked("Agent.ServiceDomain", "https://"+service+"."+region+"."+domain)
+}
+
+// SigningRegion is the region in signatures for a service, for a node in
+// region: Mgs.Region and Agent.Region replace it for their services.
+func (c Config) SigningRegion(service, region string) string {
+	switch {
+	case service == ServiceMGS && c.Mgs.Region != "":
+		return c.Mgs.Region
+	case (service == ServiceSSM || service == ServiceMDS) && c.Agent.Region != "":
+		return c.Agent.Region
+	}
+	return region
+}
+
+var regionRule = regexp.MustCompile(`^[A-Za-z0-9-]{1,100}$`)
+
+func validRegion(r string) bool { return regionRule.MatchString(r) }
+
+func domainOf(region string) string {
+	for _, d := range [][2]string{
+		{"cn-", "amazonaws.com.cn"},
+		{"us-iso-", "c2s.ic.gov"},
+		{"us-isob-", "sc2s.sgov.gov"},
+		{"us-isof-", "csp.hci.ic.gov"},
+		{"eu-isoe-", "cloud.adc-e.uk"},
+		{"eusc-de-", "amazonaws.eu"},
+	} {
+		if strings.HasPrefix(region, d[0]) {
+			return d[1]
+		}
+	}
+	return "amazonaws.com"
+}
+
+// override takes http and https as written, and a bare host as https.
+func override(field, value string) (string, error) {
+	if !strings.Contains(value, "://") {
+		value = "https://" + value
+	}
+	return checked(field, value)
+}
+
+func checked(field, value string) (string, error) {
+	u, err := url.Parse(value)
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" ||
+		u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", fmt.Errorf("%s %q is not a URL like https://host:port; correct the configuration", field, abbreviate([]byte(value)))
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+// gateway reads Mgs.Endpoint. Where the stock agent ends up without a host
+// ("localhost:8443") or, silently, at the public endpoint ("127.0.0.1:8443"),
+// the host that stands there is meant.
+func gateway(value string) (string, error) {
+	scheme, rest, found := strings.Cut(value, "://")
+	if !found {
+		rest = strings.TrimPrefix(value, "//")
+	}
+	host, path, _ := strings.Cut(rest, "/")
+	if found || rest != value {
+		path = "" // with a scheme only the host counts
+	}
+	if i := strings.LastIndex(host, "@"); i >= 0 {
+		host = host[i+1:]
+	}
+	out := "https://" + host
+	if found && scheme == "ws" && loopback(host) {
+		out = "http://" + host
+	}
+	if path != "" {
+		out += "/" + path
+	}
+	return checked("Mgs.Endpoint", out)
+}
+
+func loopback(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
