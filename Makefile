@@ -1,0 +1,69 @@
+# ssmagent. `make help` lists the targets.
+VERSION := $(shell cat VERSION)
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+PKG     := ssmagent/cmd/internal/program
+# Static, stripped and reproducible: nothing of the building place gets in.
+export CGO_ENABLED := 0
+GOBUILD := go build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X $(PKG).version=$(VERSION) -X $(PKG).commit=$(COMMIT)'
+HOST    := $(shell go env GOOS)_$(shell go env GOARCH)
+LINKS   := ssm-cli ssm-local ssm-document-worker ssm-session-worker
+TOOLS   := $(CURDIR)/build/tools
+LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.DEFAULT_GOAL := build
+.PHONY: build run test test-unit test-e2e bench fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-all clean help
+
+build: build-$(HOST) ## build for this machine into bin/<os>_<arch>/
+
+build-linux: build-linux_amd64 ## Linux amd64
+build-linux-386: build-linux_386 ## Linux 386
+build-arm: build-linux_arm ## Linux arm (v6 and later)
+build-arm64: build-linux_arm64 ## Linux arm64
+build-windows: build-windows_amd64 ## Windows amd64
+build-windows-386: build-windows_386 ## Windows 386
+build-all: build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 ## all of them
+
+build-linux_%:
+	GOOS=linux GOARCH=$* GOARM=6 $(GOBUILD) -o bin/linux_$*/amazon-ssm-agent ./cmd/amazon-ssm-agent
+	cd bin/linux_$* && for l in $(LINKS); do ln -sf amazon-ssm-agent $$l; done
+
+build-windows_%:
+	GOOS=windows GOARCH=$* $(GOBUILD) -o bin/windows_$*/ ./cmd/amazon-ssm-agent ./cmd/ssm-local ./cmd/ssm-cli
+
+run: build ## the main job on this machine, nothing outside ./.run changed (ONCE=1: exit by itself)
+	exec bin/$(HOST)/ssm-local demo -root ./.run $(if $(ONCE),-once)
+
+test: ## everything that can run here; a table at the end names what could not
+	scripts/test.sh test-unit test-e2e
+
+test-unit: ## unit and property tests
+	go test $$(go list ./... | grep -v /e2e)
+
+test-e2e: build ## real processes over real sockets, driven by the stock AWS CLI and SDK
+	scripts/need.sh aws
+	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test ./internal/e2e/...
+
+bench: build ## timings and sizes of the real processes, into build/bench.json
+	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go run ./cmd/internal/bench -out build/bench.json
+
+FUZZTIME ?= 60s
+fuzz: ## every decoder's fuzz test for FUZZTIME (60s each)
+	scripts/fuzz.sh $(FUZZTIME)
+
+lint: $(TOOLS)/golangci-lint ## gofmt, vet for both systems, golangci-lint for both, race detector
+	@test -z "$$(gofmt -l cmd internal platform service shell fingerprint)" || { echo 'gofmt: run make fmt'; gofmt -l cmd internal platform service shell fingerprint; exit 1; }
+	go vet ./... && GOOS=windows go vet ./...
+	$(TOOLS)/golangci-lint run ./... && GOOS=windows $(TOOLS)/golangci-lint run ./...
+	CGO_ENABLED=1 go test -race $$(go list ./... | grep -v /e2e)
+
+$(TOOLS)/golangci-lint:
+	GOBIN=$(TOOLS) go install $(LINT)
+
+fmt: ## format the sources
+	gofmt -w cmd internal platform service shell fingerprint
+
+clean: ## remove what builds and runs left here
+	rm -rf bin build .run
+
+help: ## this list
+	@grep -hE '^[a-z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"

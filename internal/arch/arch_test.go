@@ -1,0 +1,109 @@
+package arch
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// module is this project's drawing; ARCHITECTURE.md explains it.
+func module() Rules {
+	seams := []string{"ssmagent/platform", "ssmagent/shell", "ssmagent/users", "ssmagent/fingerprint", "ssmagent/service", "ssmagent/installer"}
+	return Rules{
+		Module: "ssmagent",
+		Core:   "internal",
+		Layers: [][]string{
+			// 0: words, and seams that need nothing of ours
+			{"internal/wire/frame", "internal/wire/mgs", "internal/wire/mds", "internal/wire/ssm", "internal/wire/doc",
+				"internal/clock", "internal/fsys", "internal/sigv4", "platform", "platform/proc", "platform/ipc",
+				"service", "fingerprint", "internal/arch"},
+			// 1: pure logic over the words, and the seams above a seam
+			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
+				"internal/config", "internal/controlplane/store", "platform/proc/proctest"},
+			// 2: state and calls
+			{"internal/vault", "internal/outbox", "internal/ssmclient", "internal/engine", "internal/step/runscript",
+				"internal/controlplane/api", "internal/controlplane/pki", "shell/shelltest"},
+			// 3: doing
+			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/operator",
+				"internal/controlplane/auth", "internal/controlplane/nodes", "internal/controlplane/documents"},
+			// 4: flows
+			{"internal/worker", "internal/command", "internal/controlplane/commands"},
+			// 5: the rims
+			{"internal/agent", "internal/controlplane/gateway"},
+			{"internal/controlplane", "internal/agenttest"},
+			// 7: the programs
+			{"cmd/internal/program"},
+			{"cmd/..."},
+		},
+		Forbidden: map[string][]string{
+			// The control plane never sees the agent nor a seam.
+			"internal/controlplane/...": append(seams, "ssmagent/internal/agent", "ssmagent/internal/control", "ssmagent/internal/command",
+				"ssmagent/internal/job", "ssmagent/internal/worker", "ssmagent/internal/engine", "ssmagent/internal/identity", "ssmagent/internal/vault"),
+			// The words are plain data: no sockets, no files.
+			"internal/wire/...": {"net/http", "os", "github.com/coder/websocket"},
+			"internal/stream":   {"net", "os"},
+			// The core asks the system through seams only.
+			"internal/...": {"golang.org/x/sys", "github.com/kardianos/service", "github.com/creack/pty", "github.com/Microsoft/go-winio", "os/exec"},
+			// The host knows neither core nor seams.
+			"service": {"ssmagent"},
+		},
+	}
+}
+
+func TestModule(t *testing.T) {
+	t.Parallel()
+	faults, err := Check("../..", module())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range faults {
+		t.Error(f)
+	}
+}
+
+// TestPlanted proves that each kind of breach is found, and nothing else.
+func TestPlanted(t *testing.T) {
+	t.Parallel()
+	rules := Rules{
+		Module: "m", Core: "internal",
+		Layers:    [][]string{{"internal/low", "internal/side"}, {"internal/high"}, {"cmd/..."}},
+		Forbidden: map[string][]string{"internal/...": {"os/exec"}},
+	}
+	const ok = "// Package p is documented.\npackage p\n"
+	for _, tc := range []struct{ name, file, text, kind string }{
+		{"clean", "internal/high/a.go", ok + "import _ \"m/internal/low\"\n", ""},
+		{"upward", "internal/low/a.go", ok + "import _ \"m/internal/high\"\n", "layer"},
+		{"sideways", "internal/low/a.go", ok + "import _ \"m/internal/side\"\n", "layer"},
+		{"forbidden", "internal/low/a.go", ok + "import _ \"os/exec\"\n", "forbidden"},
+		{"unlisted", "internal/new/a.go", ok, "unlisted"},
+		{"comment", "internal/low/a.go", "package p\n", "comment"},
+		{"os file", "internal/low/a_windows.go", ok, "os-file"},
+		{"os test file", "internal/low/a_linux_test.go", ok, "os-file"},
+		{"os file in cmd", "cmd/x/a_windows.go", ok, ""},
+		{"goos", "internal/low/a.go", ok + "import \"runtime\"\nvar _ = runtime.GOOS\n", "goos"},
+		{"sleep", "cmd/x/a_test.go", ok + "import \"time\"\nfunc f() { time.Sleep(1) }\n", "sleep"},
+		{"init", "cmd/x/a.go", ok + "func init() {}\n", "init"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			name := filepath.Join(root, filepath.FromSlash(tc.file))
+			if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(name, []byte(tc.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			faults, err := Check(root, rules)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case tc.kind == "" && len(faults) > 0:
+				t.Errorf("clean file has faults: %v", faults)
+			case tc.kind != "" && (len(faults) != 1 || faults[0].Kind != tc.kind):
+				t.Errorf("want one fault %q, got %v", tc.kind, faults)
+			}
+		})
+	}
+}
