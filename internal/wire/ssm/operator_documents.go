@@ -1,0 +1,183 @@
+package ssm
+
+// CreateDocumentInput makes a document with its version 1.
+type CreateDocumentInput struct {
+	Content        string `check:"required,min=1"`
+	Name           string `check:"required,re=documentName"`
+	DocumentType   string `json:",omitempty"` // Command when absent
+	DocumentFormat string `json:",omitempty" check:"enum=YAML|JSON|TEXT"`
+	VersionName    string `json:",omitempty" check:"re=versionName"`
+	DisplayName    string `json:",omitempty" check:"max=1024,re=displayName"`
+	TargetType     string `json:",omitempty" check:"max=200,re=targetType"`
+	Tags           []Tag  `json:",omitempty" check:"max=1000"`
+}
+
+// UpdateDocumentInput adds a version.
+type UpdateDocumentInput struct {
+	Content         string `check:"required,min=1"`
+	Name            string `check:"required,re=documentName"`
+	DocumentVersion string `json:",omitempty" check:"re=documentVersion"` // the latest, or $LATEST
+	DocumentFormat  string `json:",omitempty" check:"enum=YAML|JSON|TEXT"`
+	VersionName     string `json:",omitempty" check:"re=versionName"`
+	DisplayName     string `json:",omitempty" check:"max=1024,re=displayName"`
+	TargetType      string `json:",omitempty" check:"max=200,re=targetType"`
+}
+
+// DocumentDescriptionOutput answers CreateDocument and UpdateDocument.
+type DocumentDescriptionOutput struct{ DocumentDescription DocumentDescription }
+
+// DocumentDescription is a version of a document without its content.
+type DocumentDescription struct {
+	Name            string
+	DisplayName     string `json:",omitempty"`
+	VersionName     string `json:",omitempty"`
+	Owner           string
+	CreatedDate     Time
+	Status          string
+	DocumentVersion string
+	Description     string              `json:",omitempty"`
+	Parameters      []DocumentParameter `json:",omitempty"`
+	PlatformTypes   []string
+	DocumentType    string
+	SchemaVersion   string `json:",omitempty"`
+	LatestVersion   string
+	DefaultVersion  string
+	DocumentFormat  string
+	TargetType      string `json:",omitempty"`
+	Hash            string // hex SHA-256 of the content
+	HashType        string // Sha256
+	Tags            []Tag
+}
+
+// DocumentParameter is a declared parameter. DefaultValue is text; the
+// service writes lists and the like as JSON.
+type DocumentParameter struct {
+	Name         string
+	Type         string  `json:",omitempty"`
+	Description  string  `json:",omitempty"`
+	DefaultValue *string `json:",omitempty"`
+}
+
+// UpdateDocumentDefaultVersionInput chooses the version that $DEFAULT names.
+type UpdateDocumentDefaultVersionInput struct {
+	Name            string `check:"required,re=documentName"`
+	DocumentVersion string `check:"required,re=versionNumber"`
+}
+
+// UpdateDocumentDefaultVersionOutput repeats the choice.
+type UpdateDocumentDefaultVersionOutput struct{ Description DefaultVersionDescription }
+
+// DefaultVersionDescription is the default version of a document.
+type DefaultVersionDescription struct {
+	Name               string
+	DefaultVersion     string
+	DefaultVersionName string `json:",omitempty"`
+}
+
+// GetDocumentInput asks for content; Name may be an ARN. Without a version it
+// is the default's, without a format the one it was given in.
+type GetDocumentInput struct {
+	Name            string `check:"required,re=documentArn"`
+	VersionName     string `json:",omitempty" check:"re=versionName"`
+	DocumentVersion string `json:",omitempty" check:"re=documentVersion"`
+	DocumentFormat  string `json:",omitempty" check:"enum=YAML|JSON|TEXT"`
+}
+
+// GetDocumentOutput is a version with its content.
+type GetDocumentOutput struct {
+	Name            string
+	CreatedDate     *Time  `json:",omitempty"`
+	DisplayName     string `json:",omitempty"`
+	VersionName     string `json:",omitempty"`
+	DocumentVersion string
+	Status          string
+	Content         string
+	DocumentType    string
+	DocumentFormat  string
+}
+
+// DescribeDocumentInput asks for a description; Name may be an ARN.
+type DescribeDocumentInput struct {
+	Name            string `check:"required,re=documentArn"`
+	DocumentVersion string `json:",omitempty" check:"re=documentVersion"`
+	VersionName     string `json:",omitempty" check:"re=versionName"`
+}
+
+// DescribeDocumentOutput is that description.
+type DescribeDocumentOutput struct{ Document DocumentDescription }
+
+// ListDocumentsInput lists documents by new or old filters, not both.
+type ListDocumentsInput struct {
+	Filters            []DocumentFilter    `json:",omitempty" check:"max=6"`
+	DocumentFilterList []OldDocumentFilter `json:",omitempty" check:"min=1"`
+	MaxResults         int                 `json:",omitempty" check:"min=1,max=50"`
+	NextToken          string              `json:",omitempty"`
+}
+
+// DocumentFilter is one condition on documents; its values are alternatives.
+type DocumentFilter struct {
+	Key    string   `check:"required,min=1,max=128"`
+	Values []string `json:",omitempty"`
+}
+
+// OldDocumentFilter is the older form; its members are lower case.
+type OldDocumentFilter struct {
+	Key   string `json:"key" check:"required"`
+	Value string `json:"value" check:"required,min=1"`
+}
+
+// ListDocumentsOutput is a page of documents.
+type ListDocumentsOutput struct {
+	DocumentIdentifiers []DocumentIdentifier
+	NextToken           string `json:",omitempty"`
+}
+
+// DocumentIdentifier is a document's default version in a list.
+type DocumentIdentifier struct {
+	Name            string
+	CreatedDate     Time
+	DisplayName     string `json:",omitempty"`
+	Owner           string
+	VersionName     string `json:",omitempty"`
+	PlatformTypes   []string
+	DocumentVersion string
+	DocumentType    string
+	SchemaVersion   string `json:",omitempty"`
+	DocumentFormat  string
+	TargetType      string `json:",omitempty"`
+	Tags            []Tag
+}
+
+// ListDocumentVersionsInput lists a document's versions, the newest first.
+type ListDocumentVersionsInput struct {
+	Name       string `check:"required,re=documentArn"`
+	MaxResults int    `json:",omitempty" check:"min=1,max=50"`
+	NextToken  string `json:",omitempty"`
+}
+
+// ListDocumentVersionsOutput is a page of versions.
+type ListDocumentVersionsOutput struct {
+	DocumentVersions []DocumentVersion
+	NextToken        string `json:",omitempty"`
+}
+
+// DocumentVersion is a version in a list.
+type DocumentVersion struct {
+	Name             string
+	DisplayName      string `json:",omitempty"`
+	DocumentVersion  string
+	VersionName      string `json:",omitempty"`
+	CreatedDate      Time
+	IsDefaultVersion bool
+	DocumentFormat   string
+	Status           string
+}
+
+// DeleteDocumentInput deletes a document, or one version that is not its
+// default. Force is for documents that are shared or in use.
+type DeleteDocumentInput struct {
+	Name            string `check:"required,re=documentName"`
+	DocumentVersion string `json:",omitempty" check:"re=documentVersion"`
+	VersionName     string `json:",omitempty" check:"re=versionName"`
+	Force           bool   `json:",omitempty"`
+}
