@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -10,11 +11,12 @@ type Fake struct {
 	mu     sync.Mutex
 	now    time.Time
 	timers map[*fakeTimer]struct{}
+	set    chan struct{} // closed and replaced when a timer is set
 }
 
 // NewFake returns a Fake that shows now.
 func NewFake(now time.Time) *Fake {
-	return &Fake{now: now, timers: map[*fakeTimer]struct{}{}}
+	return &Fake{now: now, timers: map[*fakeTimer]struct{}{}, set: make(chan struct{})}
 }
 
 // Now implements Clock.
@@ -34,13 +36,30 @@ func (f *Fake) Advance(d time.Duration) {
 	}
 }
 
+// Await waits until at least n timers are pending, or ctx ends, whose cause it
+// then returns. With it a test knows that advancing the clock will be noticed.
+func (f *Fake) Await(ctx context.Context, n int) error {
+	for {
+		f.mu.Lock()
+		pending, set := len(f.timers), f.set
+		f.mu.Unlock()
+		if pending >= n {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-set:
+		}
+	}
+}
+
 // NewTimer implements Clock.
 func (f *Fake) NewTimer(d time.Duration) Timer {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	t := &fakeTimer{f: f, c: make(chan time.Time, 1), due: f.now.Add(d)}
-	f.timers[t] = struct{}{}
-	t.fireLocked()
+	t.setLocked()
 	return t
 }
 
@@ -48,6 +67,13 @@ type fakeTimer struct {
 	f   *Fake
 	c   chan time.Time
 	due time.Time
+}
+
+func (t *fakeTimer) setLocked() {
+	t.f.timers[t] = struct{}{}
+	close(t.f.set)
+	t.f.set = make(chan struct{})
+	t.fireLocked()
 }
 
 func (t *fakeTimer) fireLocked() {
@@ -78,8 +104,7 @@ func (t *fakeTimer) Reset(d time.Duration) bool {
 	_, active := t.f.timers[t]
 	t.drain()
 	t.due = t.f.now.Add(d)
-	t.f.timers[t] = struct{}{}
-	t.fireLocked()
+	t.setLocked()
 	return active
 }
 
