@@ -4,5 +4,10 @@ package secfile
 
 import "ssmagent/internal/fsys"
 
-// OS returns the real file system.
+// OS returns the real file system. On Windows what it creates is for SYSTEM
+// and Administrators only.
 func OS() fsys.FS { return osFS{} }
+
+// ForUser returns the real file system for use below -root: on Windows what it
+// creates is for the invoking user too. On Linux it equals OS.
+func ForUser() fsys.FS { return osFS{user: true} }

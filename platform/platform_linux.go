@@ -1,0 +1,88 @@
+package platform
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+func read() Info {
+	i := Info{Type: "Linux", ComputerName: computerName("/etc/hosts"), IPAddress: interfaceAddress()}
+	i.Name, i.Version = distribution("/")
+	return i
+}
+
+// distribution looks where service-apis 3.4 says; the first readable file wins.
+func distribution(root string) (name, version string) {
+	sources := []struct {
+		path  string
+		parse func(string) (string, string)
+	}{
+		{"etc/centos-release", parseRelease},
+		{"etc/bottlerocket-release", parseOSRelease},
+		{"etc/os-release", parseOSRelease},
+		{"usr/lib/os-release", parseOSRelease},
+		{"etc/system-release", parseRelease},
+		{"etc/redhat-release", parseRelease},
+	}
+	for _, s := range sources {
+		text, err := readSmall(filepath.Join(root, s.path))
+		if err != nil {
+			continue
+		}
+		if name, version = s.parse(text); name != "" {
+			return name, version
+		}
+	}
+	return "", ""
+}
+
+// computerName is the host name, made whole by the hosts file: what
+// `hostname --fqdn` finds before it would ask the network.
+func computerName(hosts string) string {
+	host, err := os.Hostname()
+	if err != nil || strings.Contains(host, ".") {
+		return host
+	}
+	text, err := readSmall(hosts)
+	if err != nil {
+		return host
+	}
+	if name := parseHosts(text, host); strings.Contains(name, ".") {
+		return name
+	}
+	return host
+}
+
+func readSmall(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	return string(b), err
+}
+
+func defaultPaths() Paths {
+	p := pathsBelow("/")
+	p.Root = ""
+	// Where the stock unit's WorkingDirectory puts scripts (platform 9.1).
+	p.DefaultWorkDir = "/usr/bin"
+	return p
+}
+
+func pathsBelow(dir string) Paths {
+	at := func(path string) string { return filepath.Join(dir, path) }
+	return Paths{
+		Root:           filepath.Clean(dir),
+		ConfigFile:     at("etc/amazon/ssm/amazon-ssm-agent.json"),
+		Data:           at("var/lib/amazon/ssm"),
+		Logs:           at("var/log/amazon/ssm"),
+		LocalCommands:  at("var/lib/amazon/ssm/localcommands"),
+		IPC:            at("var/lib/amazon/ssm/ipc"),
+		DefaultWorkDir: filepath.Clean(dir),
+		ControlPlane:   at("var/lib/ssm-local"),
+	}
+}
