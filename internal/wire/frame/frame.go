@@ -9,8 +9,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -25,6 +27,9 @@ const headerLength = 116
 // MaxSize bounds a whole frame, header included. The stock agent writes at
 // most 142,000 bytes; a session peer that announced large frames writes less.
 const MaxSize = 1 << 20
+
+// maxMillis is the end of the year 9999, up to which times have a text form.
+const maxMillis = 253402300799999
 
 // SchemaVersion is the only version of the layout.
 const SchemaVersion = 1
@@ -64,13 +69,12 @@ func (m Message) Marshal() ([]byte, error) { return m.Append(nil) }
 
 // Append appends m's bytes to b.
 func (m Message) Append(b []byte) ([]byte, error) {
+	if err := checkType(m.Type); err != nil {
+		return nil, fmt.Errorf("frame: %w", err)
+	}
 	switch {
-	case m.Type == "" || len(m.Type) > 32:
-		return nil, fmt.Errorf("frame: MessageType has %d bytes, need 1 to 32", len(m.Type))
-	case trim(m.Type) != m.Type:
-		return nil, fmt.Errorf("frame: MessageType %q has blanks at an end", m.Type)
-	case m.Created.UnixMilli() <= 0:
-		return nil, fmt.Errorf("frame: CreatedDate %v is not after 1970", m.Created)
+	case m.Created.UnixMilli() <= 0 || m.Created.UnixMilli() > maxMillis:
+		return nil, fmt.Errorf("frame: CreatedDate %v is not between 1970 and 9999", m.Created)
 	case len(m.Payload) > MaxSize-HeaderSize:
 		return nil, fmt.Errorf("frame: payload of %d bytes is over %d", len(m.Payload), MaxSize-HeaderSize)
 	}
@@ -115,10 +119,9 @@ func Unmarshal(b []byte) (Message, error) {
 		Payload:     b[HeaderSize:],
 	}
 	ms := be.Uint64(b[40:])
-	if m.Type == "" {
-		return Message{}, fmt.Errorf("%w: MessageType is empty", ErrInvalid)
+	if err := checkType(m.Type); err != nil {
+		return Message{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	const maxMillis = 253402300799999 // the end of the year 9999
 	if ms == 0 || ms > maxMillis {
 		return Message{}, fmt.Errorf("%w: CreatedDate %d ms is out of range", ErrInvalid, ms)
 	}
@@ -128,6 +131,19 @@ func Unmarshal(b []byte) (Message, error) {
 	sum := sha256.Sum256(m.Payload)
 	m.DigestOK = bytes.Equal(sum[:], b[80:112])
 	return m, nil
+}
+
+// checkType wants a name that comes back as it went and can be shown.
+func checkType(t string) error {
+	switch {
+	case t == "" || len(t) > 32:
+		return fmt.Errorf("MessageType has %d bytes, need 1 to 32", len(t))
+	case trim(t) != t:
+		return fmt.Errorf("MessageType %q has blanks at an end", t)
+	case !utf8.ValidString(t) || strings.ContainsFunc(t, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return fmt.Errorf("MessageType %q is not printable", t)
+	}
+	return nil
 }
 
 // trim strips what the stock reader strips: NULs at both ends, then blanks.
