@@ -1,0 +1,310 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"ssmagent/internal/clock"
+	"ssmagent/internal/fsys"
+	"ssmagent/internal/wire/doc"
+	"ssmagent/platform/proc"
+)
+
+// Report is news of a job for its Sink.
+type Report struct {
+	Request Request
+	// Result of the step that just ended; nil for news of the document.
+	Result *doc.Result
+	// Results are the last results of all steps that have one.
+	Results []doc.Result
+	// Final: no more reports follow. Otherwise a report without Result says
+	// that the machine is about to restart.
+	Final bool
+	// Seq numbers the reports of a job. The same report, made again after a
+	// crash, has the same number: replies derive their ids from it.
+	Seq int
+}
+
+// Sink takes reports. Report returns nil once the report cannot get lost; it
+// is called one at a time for a job, and again when it returned an error.
+type Sink interface {
+	Report(ctx context.Context, r Report) error
+}
+
+// Options of a Queue. All but Stderr, Reboot, Retention and Cleanup is needed.
+type Options struct {
+	Dir   string // holds the jobs' directories; made by Run
+	FS    fsys.FS
+	Clock clock.Clock
+	Log   *slog.Logger
+	Sink  Sink
+
+	Workers int // jobs at once (Mds.CommandWorkersLimit)
+	Buffer  int // jobs that may wait
+	Retries int // resumptions of a job after the first start (Mds.CommandRetryLimit)
+
+	Executable string   // of the worker: this program
+	Env        []string // of the worker, handed on to scripts
+	Stderr     *os.File // of the worker
+	Start      func(proc.Spec) (proc.Process, error)
+	Find       func(proc.ID) (proc.Process, error)
+	KillMarked func(ctx context.Context, name, value string) error
+	Dial       func(ctx context.Context, path string) (net.Conn, error)
+	// Reboot restarts the machine, soon, and returns. Nil: a step that asks
+	// for it fails.
+	Reboot func(ctx context.Context) error
+
+	// Retention of orchestration directories; 0 keeps them.
+	Retention time.Duration
+	// Cleanup says whether a finished job's orchestration directory goes at
+	// once, by the results.
+	Cleanup func([]doc.Result) bool
+}
+
+// Queue runs jobs. Its methods are safe together.
+type Queue struct {
+	opt   Options
+	log   *slog.Logger
+	ready chan struct{} // closed when the jobs on disk are known
+	wake  chan struct{}
+	wg    sync.WaitGroup
+
+	mu        sync.Mutex
+	closed    bool
+	rebooting bool
+	urgent    bool                     // a waiting job was cancelled
+	entering  map[string]chan struct{} // ids being submitted
+	live      map[string]*entry
+	pending   []*entry
+	running   int
+	graves    []grave
+	swept     time.Time
+}
+
+// entry is a job in memory.
+type entry struct {
+	req       Request
+	dir       Dir
+	log       *slog.Logger
+	cancelled chan struct{} // closed when an operator cancelled
+	once      sync.Once
+
+	// The rest belongs to the goroutine that attends the job.
+	p        *Progress
+	reported int          // results of p.History that the sink has
+	process  proc.Process // a worker that an earlier agent started
+	attempt  int          // workers started so far
+	resumed  bool         // found on disk at start
+	cause    string       // what ended the last worker
+}
+
+func (e *entry) cancel() { e.once.Do(func() { close(e.cancelled) }) }
+
+func (e *entry) isCancelled() bool {
+	select {
+	case <-e.cancelled:
+		return true
+	default:
+		return false
+	}
+}
+
+// New returns a Queue that does nothing until Run.
+func New(o Options) *Queue {
+	return &Queue{
+		opt: o, log: o.Log,
+		ready: make(chan struct{}), wake: make(chan struct{}, 1),
+		entering: map[string]chan struct{}{}, live: map[string]*entry{},
+	}
+}
+
+// Run takes up the jobs on disk, then runs what is submitted until ctx ends.
+// Workers that run then are left alone for the next agent to find.
+func (q *Queue) Run(ctx context.Context) error {
+	defer q.wg.Wait()
+	defer q.close()
+	if err := q.recover(ctx); err != nil {
+		return fmt.Errorf("take up the commands in %s: %w", q.opt.Dir, err)
+	}
+	close(q.ready)
+	for {
+		q.dispatch(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-q.wake:
+		}
+	}
+}
+
+func (q *Queue) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+}
+
+func (q *Queue) poke() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// dispatch starts attending as many waiting jobs as there are free places.
+func (q *Queue) dispatch(ctx context.Context) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.urgent { // those that were cancelled need no place: they do not run
+		q.urgent = false
+		var rest []*entry
+		for _, e := range q.pending {
+			if e.isCancelled() {
+				q.attendLocked(ctx, e)
+			} else {
+				rest = append(rest, e)
+			}
+		}
+		q.pending = rest
+	}
+	for len(q.pending) > 0 && q.running < max(q.opt.Workers, 1) && !q.rebooting && ctx.Err() == nil {
+		e := q.pending[0]
+		q.pending[0] = nil
+		q.pending = q.pending[1:]
+		q.attendLocked(ctx, e)
+	}
+}
+
+func (q *Queue) attendLocked(ctx context.Context, e *entry) {
+	q.running++
+	q.wg.Go(func() {
+		defer func() {
+			q.mu.Lock()
+			q.running--
+			q.mu.Unlock()
+			q.poke()
+		}()
+		q.attend(ctx, e)
+	})
+}
+
+// Submit makes r durable and queues it: after nil it will be run and reported,
+// whatever happens to the agent. ErrDuplicate, also across restarts: it was
+// accepted before. ErrFull and ErrClosed: nothing was kept, deliver it again.
+func (q *Queue) Submit(ctx context.Context, r Request) error {
+	r.Version, r.Accepted = Version, q.opt.Clock.Now().UTC()
+	if err := r.validate(); err != nil {
+		return err
+	}
+	select {
+	case <-q.ready:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	leave, err := q.enter(ctx, r.ID)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	dir := Dir{FS: q.opt.FS, Path: filepath.Join(q.opt.Dir, r.ID)}
+	err = dir.create(r)
+	if errors.Is(err, fs.ErrExist) {
+		return ErrDuplicate
+	}
+	if err != nil {
+		return err
+	}
+	e := q.newEntry(r, dir)
+	e.p = NewProgress(len(r.Steps))
+	q.mu.Lock()
+	q.live[r.ID] = e
+	q.pending = append(q.pending, e)
+	q.mu.Unlock()
+	q.poke()
+	return nil
+}
+
+// enter makes sure that one id is submitted once at a time, so that a second
+// delivery is called a duplicate only of what is durable.
+func (q *Queue) enter(ctx context.Context, id string) (leave func(), err error) {
+	for {
+		q.mu.Lock()
+		other := q.entering[id]
+		switch {
+		case other != nil:
+		case q.closed:
+			err = ErrClosed
+		case q.live[id] != nil:
+			err = ErrDuplicate
+		case len(q.pending)+len(q.entering) >= max(q.opt.Buffer, 1):
+			if (Dir{FS: q.opt.FS, Path: filepath.Join(q.opt.Dir, id)}).exists() {
+				err = ErrDuplicate
+			} else {
+				err = ErrFull
+			}
+		default:
+			done := make(chan struct{})
+			q.entering[id] = done
+			leave = func() {
+				q.mu.Lock()
+				delete(q.entering, id)
+				q.mu.Unlock()
+				close(done)
+			}
+		}
+		q.mu.Unlock()
+		if other == nil {
+			return leave, err
+		}
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func (q *Queue) newEntry(r Request, d Dir) *entry {
+	return &entry{req: r, dir: d, cancelled: make(chan struct{}), log: q.log.With("command", r.ID)}
+}
+
+// Cancel cancels a job: one that waits never runs, a running one is ended with
+// all its processes; both are reported. It returns once the wish is durable,
+// and false when no such job waits or runs.
+func (q *Queue) Cancel(ctx context.Context, id string) (bool, error) {
+	select {
+	case <-q.ready:
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+	q.mu.Lock()
+	e := q.live[id]
+	q.mu.Unlock()
+	if e == nil {
+		return false, nil
+	}
+	if err := e.dir.mark(cancelFile); err != nil {
+		return true, fmt.Errorf("save the cancellation: %w", err)
+	}
+	e.log.Info("cancelled by the operator")
+	e.cancel()
+	q.mu.Lock()
+	q.urgent = true
+	q.mu.Unlock()
+	q.poke()
+	return true, nil
+}
+
+// Live says how many jobs wait and how many run.
+func (q *Queue) Live() (waiting, running int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.pending), q.running
+}

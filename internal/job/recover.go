@@ -1,0 +1,122 @@
+package job
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"ssmagent/internal/fsys"
+	"ssmagent/platform/proc"
+)
+
+// recover reads the jobs that an earlier agent left: tombstones, jobs that
+// run, jobs that ended, jobs that wait.
+func (q *Queue) recover(ctx context.Context) error {
+	if err := fsys.MkdirAll(q.opt.FS, q.opt.Dir, 0o700); err != nil {
+		return err
+	}
+	names, err := q.opt.FS.ReadDir(q.opt.Dir)
+	if err != nil {
+		return err
+	}
+	var now, later []*entry
+	for _, n := range names {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if !n.IsDir() || !validID(n.Name()) {
+			continue
+		}
+		e := q.find(n.Name())
+		switch {
+		case e == nil:
+		case e.process != nil || e.p.Finished: // needs no place, or has one
+			now = append(now, e)
+		default:
+			later = append(later, e)
+		}
+	}
+	slices.SortFunc(q.graves, func(a, b grave) int { return a.at.Compare(b.at) })
+	slices.SortFunc(later, func(a, b *entry) int {
+		// What had begun comes before what had not.
+		if c := cmp.Compare(btoi(b.p.Records > 0), btoi(a.p.Records > 0)); c != 0 {
+			return c
+		}
+		return a.req.Accepted.Compare(b.req.Accepted)
+	})
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range append(now, later...) {
+		q.live[e.req.ID] = e
+	}
+	q.pending, q.urgent = later, true
+	for _, e := range now {
+		q.attendLocked(ctx, e)
+	}
+	return nil
+}
+
+// find makes an entry of one directory, or settles it.
+func (q *Queue) find(id string) *entry {
+	d := Dir{FS: q.opt.FS, Path: filepath.Join(q.opt.Dir, id)}
+	log := q.log.With("command", id)
+	if info, err := d.FS.Lstat(d.file(doneFile)); err == nil {
+		d.strip()
+		q.graves = append(q.graves, grave{id, info.ModTime()})
+		return nil
+	}
+	r, err := d.Load()
+	if errors.Is(err, errTorn) {
+		log.Info("dropped a command that was never acknowledged")
+		d.remove()
+		return nil
+	}
+	if err != nil {
+		log.Error("left a command as it is", "error", err)
+		return nil
+	}
+	e := q.newEntry(r, d)
+	e.resumed = true
+	e.cause = "a restart of the machine or the loss of its worker process"
+	if err := e.reload(); err != nil {
+		log.Error("left a command as it is", "error", err)
+		return nil
+	}
+	e.reported = min(d.loadReported(), len(e.p.History))
+	if d.has(cancelFile) {
+		e.cancel()
+	}
+	w := d.loadWorker()
+	e.attempt = w.Attempt
+	if w.PID > 0 && !e.p.Finished {
+		e.process = q.worker(e, w)
+	}
+	return e
+}
+
+func (q *Queue) worker(e *entry, w workerRecord) proc.Process {
+	p, err := q.opt.Find(w.id())
+	if err == nil {
+		return p
+	}
+	if !errors.Is(err, proc.ErrGone) {
+		e.log.Warn("look for the command's worker", "pid", w.PID, "error", err)
+	}
+	return nil
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// grave is a tombstone: a command that is over and must not run again.
+type grave struct {
+	id string
+	at time.Time
+}

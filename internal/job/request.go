@@ -1,0 +1,96 @@
+// Package job keeps the documents a node has promised to run: a directory per
+// job that is on disk before the job is acknowledged, a queue that runs a few
+// at a time in worker processes, finds those again after a restart of the
+// agent, and reports every result once.
+package job
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"ssmagent/internal/wire/doc"
+)
+
+// Version of the job directory's layout. A directory of a later version is
+// left alone by an earlier agent.
+const Version = 1
+
+// Channels that deliver jobs, as the health ping names them.
+const (
+	ChannelMGS = "ssmmessages"
+	ChannelMDS = "ec2messages"
+)
+
+// Node is what a worker tells the scripts about the machine they run on.
+type Node struct {
+	InstanceID      string
+	Region          string
+	PlatformType    string // "linux" or "windows": what preconditions compare
+	PlatformName    string
+	PlatformVersion string
+	DefaultWorkDir  string `json:",omitempty"`
+	// AsInvoker: everything runs as the user who started the agent (-root).
+	AsInvoker bool `json:",omitempty"`
+}
+
+// Request is a job as it lies in request.json: all that a worker needs.
+type Request struct {
+	Version      int
+	ID           string // the command's id, name of the directory
+	JobID        string
+	Channel      string // the one that delivered it and gets the replies
+	Created      time.Time
+	Accepted     time.Time
+	DocumentName string `json:",omitempty"`
+	Steps        []doc.Step
+	// Dir is the orchestration directory (absolute); the worker makes it.
+	Dir         string
+	S3Bucket    string `json:",omitempty"`
+	S3KeyPrefix string `json:",omitempty"`
+	Node        Node
+}
+
+// Sentinels of Submit.
+var (
+	ErrDuplicate = errors.New("the command is known already")
+	ErrFull      = errors.New("too many commands are waiting")
+	ErrClosed    = errors.New("the agent is stopping")
+)
+
+// errTorn marks a request that was never acknowledged: its write did not end.
+var errTorn = errors.New("the request is not whole")
+
+// validID says whether id may name a directory: it comes from the network.
+func validID(id string) bool {
+	if id == "" || len(id) > 128 || id[0] == '.' || id[0] == '-' {
+		return false
+	}
+	for _, c := range []byte(id) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '.':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func (r Request) validate() error {
+	switch {
+	case !validID(r.ID):
+		return fmt.Errorf("command id %.140q is not made of letters, digits, dots, dashes and underscores", r.ID)
+	case len(r.Steps) == 0:
+		return fmt.Errorf("command %s has no steps", r.ID)
+	case r.Dir == "":
+		return fmt.Errorf("command %s has no orchestration directory", r.ID)
+	}
+	seen := map[string]bool{}
+	for _, s := range r.Steps {
+		if s.ID == "" || seen[s.ID] {
+			return fmt.Errorf("command %s: step name %q is empty or there twice", r.ID, s.ID)
+		}
+		seen[s.ID] = true
+	}
+	return nil
+}
