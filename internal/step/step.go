@@ -24,6 +24,8 @@ type Input struct {
 	CommandID string // empty for associations
 	// Properties are the substituted inputs (any JSON value).
 	Properties any
+	// Env holds variables for a script, before those of the agent's own.
+	Env map[string]string
 	// CommandDir is the command's orchestration directory (absolute).
 	CommandDir string
 	// StepDir is where the step writes scripts: CommandDir/<step>.
@@ -40,7 +42,12 @@ type Outcome struct {
 	Error string
 	// Output, when set, replaces the combined output (refreshAssociation).
 	Output string
+	// Reason is the class of a failure ("inputDecode"), for tests and logs.
+	Reason string
 }
+
+// ReasonInput is the Reason of inputs of the wrong JSON type.
+const ReasonInput = "inputDecode"
 
 // Plugin runs one action. Run returns when the step is over, also when ctx
 // ends: then every process it started is gone and the status says why.

@@ -9,6 +9,9 @@ type Step struct {
 	Action   string // PluginName, "aws:runShellScript"
 	Inputs   any    `json:",omitempty"` // substituted inputs/properties: JSON values
 	Settings any    `json:",omitempty"`
+	// Env holds the variables of ENV_VAR parameters for a script:
+	// "SSM_<name>" and the value. Nil for other actions.
+	Env map[string]string `json:",omitempty"`
 	// Dir is the step's directory below the command's orchestration
 	// directory: the name without colons, checked to be one path element.
 	Dir string
