@@ -96,3 +96,10 @@ func KillDescendants(ctx context.Context, keep []ID) error { return killDescenda
 // KillMarked ends every process (not ours) whose environment has the entry
 // "name=value": what a lost worker left behind. Needs the rights to read it.
 func KillMarked(ctx context.Context, name, value string) error { return killMarked(ctx, name, value) }
+
+// Self is our own ID, for others to find us by.
+func Self() (ID, error) { return self() }
+
+// ReapOrphans collects the ended processes that a subreaper inherited, and
+// none that this program started itself. On Windows there are no zombies.
+func ReapOrphans() error { return reapOrphans() }
