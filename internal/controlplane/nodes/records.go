@@ -11,7 +11,7 @@ import (
 
 // Node is a managed node.
 type Node struct {
-	ID            string // mi- and 17 hex digits
+	ID            string // mi- and 17 hex digits; i-… of EC2
 	ActivationID  string
 	Name          string // DefaultInstanceName of the activation
 	IAMRole       string
@@ -29,7 +29,7 @@ type Node struct {
 // Activation admits nodes.
 type Activation struct {
 	ID          string
-	Code        string // 20 characters or more
+	CodeHash    string // hex SHA-256 of the code, which is shown only once
 	IAMRole     string
 	Description string
 	DefaultName string
