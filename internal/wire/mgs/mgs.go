@@ -5,7 +5,7 @@ package mgs
 
 import (
 	"encoding/json"
-	"encoding/xml"
+	"fmt"
 	"time"
 )
 
@@ -54,21 +54,6 @@ type CreateDataChannelRequest struct {
 	MessageSchemaVersion string
 	RequestId            string
 	ClientId             string
-}
-
-// CreateChannelResponse is the XML answer to both, with status 201. The name
-// of the root element is not looked at by readers.
-type CreateChannelResponse struct {
-	XMLName              xml.Name
-	MessageSchemaVersion string
-	TokenValue           string
-}
-
-// ErrorResponse is the XML body of a refusal; XMLName.Local is the code
-// (AccessDeniedException is the one an agent acts upon).
-type ErrorResponse struct {
-	XMLName xml.Name
-	Message string
 }
 
 // OpenControlChannel is the first text message of an agent's control channel.
@@ -175,16 +160,24 @@ type AgentTaskAcknowledge struct {
 	Topic         string
 }
 
-// ChannelClosed tells a side that the service ended the channel.
+// ChannelClosed tells a side that the service ended the channel. CreatedDate is
+// a string: a number makes stock agents refuse the payload. Output is text for
+// the client's user.
 type ChannelClosed struct {
-	MessageType   string
 	MessageId     string
+	CreatedDate   string
 	DestinationId string
 	SessionId     string
+	MessageType   string
 	SchemaVersion int
-	CreatedDate   string
 	Output        string
 }
+
+// States of an AgentSessionState.
+const (
+	SessionConnected   = "Connected"
+	SessionTerminating = "Terminating"
+)
 
 // AgentSessionState is fire and forget: Connected or Terminating.
 type AgentSessionState struct {
@@ -210,6 +203,14 @@ type AgentTelemetry struct {
 	AgentVersion                string
 }
 
+// AgentUpdateResult carries the outcome of the last update of the agent.
+type AgentUpdateResult struct {
+	SchemaVersion         int
+	AgentUpdateResultCode string
+	SourceVersion         string
+	TargetVersion         string
+}
+
 // TimeFormat is ISO 8601 in UTC with milliseconds, as in every payload.
 const TimeFormat = "2006-01-02T15:04:05.000Z"
 
@@ -221,6 +222,8 @@ func FormatTime(t time.Time) string { return t.UTC().Format(TimeFormat) }
 // ignored) and bounds nothing: the frame's size already is.
 func Decode[T any](payload []byte) (T, error) {
 	var v T
-	err := json.Unmarshal(payload, &v)
-	return v, err
+	if err := json.Unmarshal(payload, &v); err != nil {
+		return v, fmt.Errorf("decode %T: %w", v, err)
+	}
+	return v, nil
 }
