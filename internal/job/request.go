@@ -56,6 +56,8 @@ var (
 	ErrDuplicate = errors.New("the command is known already")
 	ErrFull      = errors.New("too many commands are waiting")
 	ErrClosed    = errors.New("the agent is stopping")
+	// ErrInvalid: delivering it again cannot help.
+	ErrInvalid = errors.New("the command cannot be run")
 )
 
 // errTorn marks a request that was never acknowledged: its write did not end.
@@ -79,16 +81,16 @@ func validID(id string) bool {
 func (r Request) validate() error {
 	switch {
 	case !validID(r.ID):
-		return fmt.Errorf("command id %.140q is not made of letters, digits, dots, dashes and underscores", r.ID)
+		return fmt.Errorf("%w: its id %.140q is not made of letters, digits, dots, dashes and underscores", ErrInvalid, r.ID)
 	case len(r.Steps) == 0:
-		return fmt.Errorf("command %s has no steps", r.ID)
+		return fmt.Errorf("%w: it has no steps", ErrInvalid)
 	case r.Dir == "":
-		return fmt.Errorf("command %s has no orchestration directory", r.ID)
+		return fmt.Errorf("%w: it has no orchestration directory", ErrInvalid)
 	}
 	seen := map[string]bool{}
 	for _, s := range r.Steps {
 		if s.ID == "" || seen[s.ID] {
-			return fmt.Errorf("command %s: step name %q is empty or there twice", r.ID, s.ID)
+			return fmt.Errorf("%w: the step name %q is empty or there twice; rename the step", ErrInvalid, s.ID)
 		}
 		seen[s.ID] = true
 	}

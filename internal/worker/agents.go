@@ -1,0 +1,149 @@
+package worker
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"ssmagent/internal/job"
+)
+
+// tellPatience bounds how long a later agent may keep the worker waiting; one
+// that is slower reads the log.
+const tellPatience = 5 * time.Second
+
+// maxOrder bounds a line from an agent.
+const maxOrder = 64 << 10
+
+// agents are those who listen to the worker: the one that started it, and
+// those that found it later.
+type agents struct {
+	run  chan job.Order // the first order to run
+	gone chan struct{}  // closed when the agent that started us went
+
+	mu        sync.Mutex
+	stdout    io.Writer // nil once it failed
+	later     map[net.Conn]struct{}
+	cancelled bool
+	cancel    func()
+}
+
+func newAgents(stdout io.Writer) *agents {
+	return &agents{run: make(chan job.Order, 1), gone: make(chan struct{}), stdout: stdout, later: map[net.Conn]struct{}{}}
+}
+
+// quietPipes lets a write to a pipe whose reader went be an error instead of
+// our death. A handler, not "ignore", which the scripts would inherit.
+func quietPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
+
+// hear reads the orders of the agent that started the worker. Its going is
+// not the worker's.
+func (a *agents) hear(r io.Reader) {
+	defer close(a.gone)
+	a.orders(r)
+}
+
+func (a *agents) orders(r io.Reader) {
+	s := bufio.NewScanner(r)
+	s.Buffer(make([]byte, 0, 512), maxOrder)
+	for s.Scan() {
+		var o job.Order
+		if json.Unmarshal(s.Bytes(), &o) != nil {
+			return
+		}
+		if o.Run {
+			select {
+			case a.run <- o:
+			default: // runs already
+			}
+		}
+		if o.Cancel {
+			a.doCancel()
+		}
+	}
+}
+
+func (a *agents) doCancel() {
+	a.mu.Lock()
+	a.cancelled = true
+	f := a.cancel
+	a.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
+// onCancel calls f when an agent cancels, or at once if one has, until stop.
+func (a *agents) onCancel(f func()) (stop func()) {
+	a.mu.Lock()
+	a.cancel = f
+	now := a.cancelled
+	a.mu.Unlock()
+	if now {
+		f()
+	}
+	return func() {
+		a.mu.Lock()
+		a.cancel = nil
+		a.mu.Unlock()
+	}
+}
+
+// accept takes in later agents. Each hears what happens from now on; what was
+// before it reads in the log.
+func (a *agents) accept(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		a.mu.Lock()
+		a.later[c] = struct{}{}
+		a.mu.Unlock()
+		go func() {
+			a.orders(c)
+			a.mu.Lock()
+			delete(a.later, c)
+			a.mu.Unlock()
+			_ = c.Close()
+		}()
+	}
+}
+
+// tell writes an event to every listener. Who cannot be told is dropped.
+func (a *agents) tell(ev job.Event) {
+	b, err := json.Marshal(ev)
+	if err != nil {
+		return // the log has it
+	}
+	b = append(b, '\n')
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stdout != nil {
+		if _, err := a.stdout.Write(b); err != nil {
+			a.stdout = nil
+		}
+	}
+	for c := range a.later {
+		_ = c.SetWriteDeadline(time.Now().Add(tellPatience))
+		if _, err := c.Write(b); err != nil {
+			delete(a.later, c)
+			_ = c.Close()
+		}
+	}
+}
+
+// end is the worker's last word.
+func (a *agents) end(records int, cause error) {
+	ev := job.Event{Seq: records, End: true}
+	if cause != nil {
+		ev.Error = cause.Error()
+	}
+	a.tell(ev)
+}

@@ -1,0 +1,175 @@
+// Package worker is the process that runs one document. It is this program
+// again, started by the agent with a job's directory; it outlives the agent,
+// and what it has recorded there is the truth.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"time"
+
+	"ssmagent/internal/engine"
+	"ssmagent/internal/fsys"
+	"ssmagent/internal/job"
+	"ssmagent/internal/step"
+	"ssmagent/internal/wire/doc"
+	"ssmagent/platform/proc"
+)
+
+// Deps is what a worker needs of the machine.
+type Deps struct {
+	FS     fsys.FS
+	Stdin  io.Reader // orders of the agent that started it
+	Stdout io.Writer // events for it
+	// Stderr gets the one sentence of a worker that cannot begin.
+	Stderr io.Writer
+	// Listen is ipc.Listen: later agents find the worker there.
+	Listen func(path string) (net.Listener, error)
+	// Plugins are this build's handlers, made for one document.
+	Plugins func(job.Request) step.Set
+	// Subreaper is proc.BecomeSubreaper, KillDescendants the one of proc.
+	Subreaper       func() error
+	KillDescendants func(ctx context.Context, keep []proc.ID) error
+	// Execute runs the steps; nil is the engine.
+	Execute func(ctx context.Context, r engine.Run) error
+}
+
+// killPatience bounds the search for what a cancelled document left running.
+const killPatience = 5 * time.Second
+
+// Exit codes of a worker; what became of the document is in its log.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// errUntold: the agent went away before it put the worker on record.
+var errUntold = errors.New("the agent went away before it let this worker run")
+
+// Main runs the document of the job directory args[0] and returns the exit
+// code. ctx ending (SIGTERM) ends the document with step.ErrShutdown.
+func Main(ctx context.Context, args []string, d Deps) int {
+	if len(args) != 1 || !filepath.IsAbs(args[0]) {
+		fmt.Fprintf(d.Stderr, "%s: needs one argument, the absolute path of a job's directory; the agent starts it\n", job.WorkerName)
+		return exitUsage
+	}
+	quietPipes()
+	if err := run(ctx, job.Dir{FS: d.FS, Path: args[0]}, d); err != nil {
+		fmt.Fprintf(d.Stderr, "%s: %v\n", job.WorkerName, err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+func run(ctx context.Context, dir job.Dir, d Deps) error {
+	req, err := dir.Load()
+	if err != nil {
+		return err
+	}
+	if err := d.Subreaper(); err != nil {
+		return fmt.Errorf("become the parent of orphans: %w", err)
+	}
+	l, err := d.Listen(dir.Socket())
+	if err != nil {
+		return fmt.Errorf("listen for later agents: %w", err)
+	}
+	defer l.Close()
+	agents := newAgents(d.Stdout)
+	go agents.hear(d.Stdin)
+	go agents.accept(l)
+	var o job.Order
+	select {
+	case o = <-agents.run:
+	case <-agents.gone:
+		// An order that was written before the agent went counts.
+		select {
+		case o = <-agents.run:
+		default:
+			return errUntold
+		}
+	case <-ctx.Done():
+		return step.ErrShutdown
+	}
+	log, progress, err := dir.OpenLog(len(req.Steps))
+	if err != nil {
+		agents.end(0, err)
+		return err
+	}
+	defer log.Close()
+	rec := &recorder{log: log, progress: progress, agents: agents, was: progress.Done()}
+	err = execute(ctx, agents, req, o, rec, d)
+	if err == nil && !progress.Finished && !progress.Reboot {
+		err = rec.append(job.Record{Finished: true})
+	}
+	agents.end(progress.Records, err)
+	return err
+}
+
+// execute runs the engine with a context that says why it ends.
+func execute(ctx context.Context, a *agents, req job.Request, o job.Order, rec *recorder, d Deps) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the worker broke down: %v", p)
+		}
+	}()
+	rctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	defer context.AfterFunc(ctx, func() { cancel(step.ErrShutdown) })()
+	defer a.onCancel(func() { cancel(step.ErrCancelled) })()
+	if err := fsys.MkdirAll(d.FS, req.Dir, 0o700); err != nil {
+		return fmt.Errorf("make the orchestration directory: %w", err)
+	}
+	run := engine.Run{
+		CommandID: req.ID, Steps: req.Steps, Dir: req.Dir, Platform: req.Node.PlatformType,
+		Plugins: d.Plugins(req), Done: rec.was, Started: rec.progress.Started(), Interrupted: o.Interrupted,
+		S3Bucket: req.S3Bucket, S3KeyPrefix: req.S3KeyPrefix, Recorder: rec,
+	}
+	err = d.Execute(rctx, run)
+	if errors.Is(context.Cause(rctx), step.ErrCancelled) {
+		// Also what left its group and session, and what an earlier step
+		// left in the background.
+		kctx, done := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
+		defer done()
+		if kerr := d.KillDescendants(kctx, nil); kerr != nil && err == nil {
+			err = fmt.Errorf("end the command's processes: %w", kerr)
+		}
+	}
+	return err
+}
+
+// recorder makes progress durable, then tells it.
+type recorder struct {
+	log      *job.Log
+	progress *job.Progress
+	agents   *agents
+	was      map[string]doc.Result // what earlier workers recorded
+}
+
+var _ engine.Recorder = (*recorder)(nil)
+
+// Started implements engine.Recorder.
+func (r *recorder) Started(stepID string) error { return r.append(job.Record{Started: stepID}) }
+
+// Finished implements engine.Recorder. A result that an earlier worker
+// recorded was reported then.
+func (r *recorder) Finished(res doc.Result) error {
+	if old, ok := r.was[res.ID]; ok && old.Status == res.Status && old.End.Equal(res.End) && old.Start.Equal(res.Start) {
+		return nil
+	}
+	return r.append(job.Record{Result: &res})
+}
+
+func (r *recorder) append(rec job.Record) error {
+	if err := r.log.Append(rec); err != nil {
+		return err
+	}
+	seq := r.progress.Records
+	r.progress.Apply(rec)
+	r.agents.tell(job.Event{Seq: seq, Record: rec})
+	return nil
+}
