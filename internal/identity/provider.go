@@ -1,0 +1,284 @@
+package identity
+
+import (
+	"context"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"ssmagent/internal/backoff"
+	"ssmagent/internal/clock"
+	"ssmagent/internal/ssmclient"
+	"ssmagent/internal/vault"
+	"ssmagent/internal/wire/ssm"
+)
+
+// Options are what a Provider needs. All but AutoRotateDays and Skew must be there.
+type Options struct {
+	Identity  Identity
+	Key       *rsa.PrivateKey
+	Vault     *vault.Vault
+	Endpoint  string // of ssm
+	Region    string // of signatures: config.SigningRegion
+	UserAgent string
+	HTTP      *http.Client
+	Clock     clock.Clock
+	Log       *slog.Logger
+	Skew      *ssmclient.Skew
+	// Fingerprint is asked once, before the first token call.
+	Fingerprint func(context.Context) (string, error)
+	// AutoRotateDays is the age at which the key is replaced; 0: never unasked.
+	AutoRotateDays int
+}
+
+// Provider holds the role-token credentials of a registered node, in memory
+// only. It is an aws.CredentialsProvider. Safe for concurrent use.
+type Provider struct {
+	o      Options
+	wake   chan struct{} // Run should look again
+	mu     sync.Mutex
+	cur    token
+	flight chan struct{} // closed when the call under way has ended; nil: none
+	fails  int
+	next   time.Time // no call before it, after a failure (local time)
+	last   error
+	print  string // the fingerprint, once known
+	key    *rsa.PrivateKey
+	rotate bool // the service asked for a new key
+
+	// Of Run alone: no change of keys before rotateNext, and no look at the
+	// key's age before ageNext.
+	rotateNext, ageNext time.Time
+}
+
+// token is one set of credentials; times are the service's.
+type token struct {
+	aws.Credentials
+
+	retrieved time.Time
+}
+
+// NewProvider returns a provider that has asked for nothing yet.
+func NewProvider(o Options) *Provider {
+	return &Provider{o: o, key: o.Key, wake: make(chan struct{}, 1)}
+}
+
+// Signer signs for p's node in region.
+func Signer(p *Provider, region string) ssmclient.Signer {
+	return ssmclient.CredentialsSigner{Credentials: p, Region: region, Clock: p.o.Clock, Skew: p.o.Skew}
+}
+
+// Retrieve implements aws.CredentialsProvider.
+func (p *Provider) Retrieve(ctx context.Context) (aws.Credentials, error) { return p.Credentials(ctx) }
+
+// Credentials returns credentials that have not expired. Concurrent callers
+// share one call. After a failure no call is made until its back-off has
+// passed; the failure is returned meanwhile, unless the old credentials still
+// hold.
+func (p *Provider) Credentials(ctx context.Context) (aws.Credentials, error) {
+	return p.get(ctx, false)
+}
+
+// get is Credentials; with renew a call is made though the old ones hold.
+func (p *Provider) get(ctx context.Context, renew bool) (aws.Credentials, error) {
+	for {
+		p.mu.Lock()
+		if !renew && p.validLocked() {
+			defer p.mu.Unlock()
+			return p.cur.Credentials, nil
+		}
+		if wait := p.next.Sub(p.o.Clock.Now()); p.last != nil && wait > 0 && p.flight == nil {
+			defer p.mu.Unlock()
+			return aws.Credentials{}, fmt.Errorf("%w (next attempt in %v)", p.last, wait.Round(time.Second))
+		}
+		if done := p.flight; done != nil {
+			p.mu.Unlock()
+			select {
+			case <-done:
+				renew = false // theirs is as fresh as ours would be
+				continue
+			case <-ctx.Done():
+				return aws.Credentials{}, context.Cause(ctx)
+			}
+		}
+		done := make(chan struct{})
+		p.flight = done
+		p.mu.Unlock()
+		c, err := p.fetch(ctx)
+		p.mu.Lock()
+		p.flight = nil
+		p.settleLocked(ctx, c, err)
+		p.mu.Unlock()
+		close(done)
+		p.nudge()
+		return c.Credentials, err
+	}
+}
+
+// margin keeps credentials from expiring on their way.
+const margin = 5 * time.Second
+
+func (p *Provider) validLocked() bool {
+	return p.cur.AccessKeyID != "" && p.serviceNow().Add(margin).Before(p.cur.Expires)
+}
+
+func (p *Provider) serviceNow() time.Time { return p.o.Skew.Now(p.o.Clock) }
+
+// settleLocked remembers the outcome of a call. A caller that went away says
+// nothing about the service.
+func (p *Provider) settleLocked(ctx context.Context, c token, err error) {
+	switch {
+	case err == nil:
+		p.cur, p.fails, p.last = c, 0, nil
+	case ctx.Err() != nil:
+	default:
+		p.last = err
+		p.next = p.o.Clock.Now().Add(backoff.RoleToken(cause(err), p.fails, nil))
+		p.fails++
+	}
+}
+
+// errIncomplete is an answer without all its members.
+var errIncomplete = errors.New("the service's answer holds no usable credentials")
+
+func cause(err error) backoff.TokenFailure {
+	code := ssmclient.Code(err)
+	switch {
+	case code == ssmclient.AccessDenied || code == fingerprintMismatch:
+		return backoff.TokenForbidden
+	case errors.Is(err, errIncomplete):
+		return backoff.TokenIncomplete
+	}
+	if _, refused := errors.AsType[*ssmclient.Error](err); refused {
+		return backoff.TokenRefused
+	}
+	return backoff.TokenUnanswered
+}
+
+// fetch asks for new credentials.
+func (p *Provider) fetch(ctx context.Context) (token, error) {
+	p.mu.Lock()
+	print, key := p.print, p.key
+	p.mu.Unlock()
+	if print == "" {
+		var err error
+		if print, err = p.o.Fingerprint(ctx); err != nil {
+			return token{}, fmt.Errorf("fingerprint: %w", err)
+		}
+	}
+	c, update, err := p.o.token(ctx, key, print)
+	if err != nil && suspect(err) {
+		// An interrupted change of keys may have reached the service.
+		if k := p.pending(ctx, print); k != nil {
+			key = k
+			c, update, err = p.o.token(ctx, key, print)
+		}
+	}
+	if err != nil {
+		return token{}, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.print, p.key, p.rotate = print, key, p.rotate || update
+	return c, nil
+}
+
+const fingerprintMismatch = "MachineFingerprintDoesNotMatch"
+
+// client is for calls signed with key.
+func (o Options) client(key *rsa.PrivateKey) *ssmclient.Client {
+	return &ssmclient.Client{
+		HTTP: o.HTTP, Endpoint: o.Endpoint, Service: "ssm", TargetPrefix: ssm.TargetPrefix, UserAgent: o.UserAgent,
+		Signer: ssmclient.KeySigner{Key: key, InstanceID: o.Identity.InstanceID, Region: o.Region, Clock: o.Clock, Skew: o.Skew},
+		Clock:  o.Clock, Log: o.Log, Skew: o.Skew, Retry: ssmclient.TokenRetry(),
+	}
+}
+
+// token makes one RequestManagedInstanceRoleToken call.
+func (o Options) token(ctx context.Context, key *rsa.PrivateKey, fingerprint string) (token, bool, error) {
+	var out struct {
+		ssm.RequestManagedInstanceRoleTokenOutput
+
+		UpdateKeyPair *bool
+	}
+	in := ssm.RequestManagedInstanceRoleTokenInput{Fingerprint: fingerprint}
+	if err := o.client(key).Call(ctx, "RequestManagedInstanceRoleToken", in, &out); err != nil {
+		if ssmclient.Code(err) == fingerprintMismatch {
+			return token{}, false, fmt.Errorf("%w; this machine is not the one that was registered as %s (cloned, or its hardware changed): %s",
+				err, o.Identity.InstanceID, reRegister)
+		}
+		return token{}, false, err
+	}
+	now := o.Skew.Now(o.Clock)
+	if out.AccessKeyId == "" || out.SecretAccessKey == "" || out.SessionToken == "" || out.TokenExpirationDate.IsZero() {
+		return token{}, false, errIncomplete
+	}
+	if left := out.TokenExpirationDate.Sub(now); left < 2*margin {
+		return token{}, false, fmt.Errorf("%w: the credentials expire in %v by this machine's time; is the clock right?", errIncomplete, left.Round(time.Second))
+	}
+	return token{retrieved: now, Credentials: aws.Credentials{
+		AccessKeyID: out.AccessKeyId, SecretAccessKey: out.SecretAccessKey, SessionToken: out.SessionToken,
+		CanExpire: true, Expires: out.TokenExpirationDate.Time, Source: "RoleToken",
+	}}, out.UpdateKeyPair != nil && *out.UpdateKeyPair, nil
+}
+
+// Invalidate makes the next caller ask for new credentials: the service called
+// those it had expired. Credentials younger than half a minute are kept, so
+// that a service of two minds is not stormed.
+func (p *Provider) Invalidate() {
+	p.mu.Lock()
+	if p.serviceNow().Sub(p.cur.retrieved) > 30*time.Second {
+		p.cur = token{}
+	}
+	p.mu.Unlock()
+	p.nudge()
+}
+
+func (p *Provider) nudge() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run keeps the credentials fresh, renewing at half their life, and replaces
+// the key when it is due. It returns when ctx ends.
+func (p *Provider) Run(ctx context.Context) error {
+	timer := p.o.Clock.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-timer.C():
+		case <-p.wake:
+		}
+		if p.untilDue() <= 0 {
+			if _, err := p.get(ctx, true); err != nil && ctx.Err() == nil {
+				p.o.Log.Warn("no new credentials", "error", err)
+			}
+		}
+		p.rotateIfDue(ctx)
+		timer.Reset(max(p.untilDue(), 0))
+	}
+}
+
+// untilDue is the time to the next call.
+func (p *Provider) untilDue() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last != nil {
+		return p.next.Sub(p.o.Clock.Now())
+	}
+	if !p.validLocked() {
+		return 0
+	}
+	half := p.cur.Expires.Sub(p.cur.retrieved) / 2
+	return p.cur.retrieved.Add(half).Sub(p.serviceNow())
+}
