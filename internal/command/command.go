@@ -82,7 +82,7 @@ func (s *Service) send(ctx context.Context, d Delivery) Verdict {
 	}
 	r, err := s.request(ctx, id, d)
 	if err != nil {
-		return s.refuse(ctx, d, mgs.AckParseError, err)
+		return s.refuse(d, mgs.AckParseError, err)
 	}
 	log := s.opt.Log.With("command", id)
 	err = s.opt.Queue.Submit(ctx, r)
@@ -94,7 +94,7 @@ func (s *Service) send(ctx context.Context, d Delivery) Verdict {
 		log.Info("the command is known already", "channel", d.Channel)
 		return s.receipt(d, mgs.AckDuplicate, mgs.TopicSendCommand)
 	case errors.Is(err, job.ErrInvalid):
-		return s.refuse(ctx, d, mgs.AckInvalidDocument, err)
+		return s.refuse(d, mgs.AckInvalidDocument, err)
 	case errors.Is(err, job.ErrClosed) || ctx.Err() != nil:
 		return Verdict{Code: mgs.AckClosed}
 	}
@@ -135,9 +135,9 @@ func (s *Service) request(ctx context.Context, id string, d Delivery) (job.Reque
 }
 
 // refuse reports a command that cannot be run as Failed.
-func (s *Service) refuse(ctx context.Context, d Delivery, code mgs.AckCode, cause error) Verdict {
+func (s *Service) refuse(d Delivery, code mgs.AckCode, cause error) Verdict {
 	s.opt.Log.Warn("a command is refused", "job", clip(d.JobID), "error", cause)
-	if err := s.opt.Replies.refusal(ctx, d, cause); err != nil {
+	if err := s.opt.Replies.refusal(d, cause); err != nil {
 		s.opt.Log.Error("the refusal cannot be kept; the command should be delivered again", "job", clip(d.JobID), "error", err)
 		return Verdict{Code: mgs.AckBufferFull}
 	}

@@ -4,26 +4,21 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/google/uuid"
 
 	"ssmagent/internal/clock"
 	"ssmagent/internal/job"
+	"ssmagent/internal/outbox"
 	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/wire/mgs"
 )
 
-// Reply is a reply that must reach the service.
-type Reply struct {
-	// ID is the same whenever the same thing is reported again, so that a
-	// repetition is known as one.
-	ID      uuid.UUID
-	JobID   string
-	Topic   string
-	Content string // doc.Reply
-	Channel string // the one that delivered the command
-	Created time.Time
+// Outbox keeps replies until the service has them; *outbox.Outbox.
+type Outbox interface {
+	// Put returns once the entries are durable; one whose ID is there
+	// already changes nothing.
+	Put(entries ...outbox.Entry) error
 }
 
 // Replies makes replies of reports and puts them where they cannot get lost.
@@ -31,8 +26,7 @@ type Reply struct {
 type Replies struct {
 	Agent doc.AgentInfo
 	Clock clock.Clock
-	// Put returns once r is durable; a second r of the same ID changes nothing.
-	Put func(ctx context.Context, r Reply) error
+	Outbox Outbox
 	// GatewayOpen is told in replies over ec2messages.
 	GatewayOpen func() bool
 }
@@ -43,7 +37,7 @@ var _ job.Sink = (*Replies)(nil)
 const maxTrace = 4000
 
 // Report implements job.Sink.
-func (p *Replies) Report(ctx context.Context, r job.Report) error {
+func (p *Replies) Report(_ context.Context, r job.Report) error {
 	now := p.Clock.Now()
 	var reply doc.Reply
 	switch {
@@ -58,7 +52,7 @@ func (p *Replies) Report(ctx context.Context, r job.Report) error {
 	if err != nil {
 		return err
 	}
-	return p.put(ctx, r.Request.JobID, r.Request.Channel, "report "+strconv.Itoa(r.Seq), text)
+	return p.put(r.Request.JobID, r.Request.Channel, "report "+strconv.Itoa(r.Seq), text)
 }
 
 func aggregate(results []doc.Result) doc.Status {
@@ -69,9 +63,11 @@ func aggregate(results []doc.Result) doc.Status {
 	return doc.Aggregate(statuses)
 }
 
-func (p *Replies) put(ctx context.Context, jobID, channel, what, text string) error {
-	err := p.Put(ctx, Reply{
-		ID:    uuid.NewSHA1(uuid.NameSpaceURL, []byte("ssmagent:"+jobID+":"+what)),
+// put keeps a reply. Its id is the same whenever the same thing is reported
+// again, so that a repetition is known as one.
+func (p *Replies) put(jobID, channel, what, text string) error {
+	err := p.Outbox.Put(outbox.Entry{
+		ID:    uuid.NewSHA1(uuid.NameSpaceURL, []byte("ssmagent:"+jobID+":"+what)).String(),
 		JobID: jobID, Topic: mgs.TopicSendCommand, Content: text, Channel: channel, Created: p.Clock.Now(),
 	})
 	if err != nil {
@@ -81,7 +77,7 @@ func (p *Replies) put(ctx context.Context, jobID, channel, what, text string) er
 }
 
 // refusal reports that a command cannot be run, and why.
-func (p *Replies) refusal(ctx context.Context, d Delivery, cause error) error {
+func (p *Replies) refusal(d Delivery, cause error) error {
 	trace := cause.Error()
 	if len(trace) > maxTrace {
 		trace = trace[:maxTrace]
@@ -90,7 +86,7 @@ func (p *Replies) refusal(ctx context.Context, d Delivery, cause error) error {
 	if err != nil {
 		return err
 	}
-	return p.put(ctx, d.JobID, d.Channel, "refusal", text)
+	return p.put(d.JobID, d.Channel, "refusal", text)
 }
 
 // receipt is the InProgress reply that follows an acceptance.

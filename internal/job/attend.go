@@ -146,6 +146,8 @@ func (q *Queue) follow(ctx context.Context, e *entry, l *link) error {
 // take applies an event that is news and reports it.
 func (q *Queue) take(ctx context.Context, e *entry, ev Event) error {
 	switch {
+	case ev.Hello:
+		return q.catchUp(ctx, e, ev.Seq)
 	case ev.Seq < e.p.Records:
 		return nil // read from the log already
 	case ev.Seq > e.p.Records:

@@ -20,6 +20,8 @@ type Record struct {
 type Event struct {
 	Seq int `json:"seq"`
 	Record
+	// Hello greets a later agent; Seq is the number of records until then.
+	Hello bool   `json:"hello,omitempty"`
 	End   bool   `json:"end,omitempty"`
 	Error string `json:"error,omitempty"` // why the worker gives up
 }

@@ -30,6 +30,7 @@ type agents struct {
 	mu        sync.Mutex
 	stdout    io.Writer // nil once it failed
 	later     map[net.Conn]struct{}
+	records   int // told so far
 	cancelled bool
 	cancel    func()
 }
@@ -105,6 +106,7 @@ func (a *agents) accept(l net.Listener) {
 		}
 		a.mu.Lock()
 		a.later[c] = struct{}{}
+		a.write(c, job.Event{Hello: true, Seq: a.records})
 		a.mu.Unlock()
 		go func() {
 			a.orders(c)
@@ -116,27 +118,47 @@ func (a *agents) accept(l net.Listener) {
 	}
 }
 
-// tell writes an event to every listener. Who cannot be told is dropped.
+// tell writes an event to every listener. Who cannot be told is dropped: the
+// log has it.
 func (a *agents) tell(ev job.Event) {
-	b, err := json.Marshal(ev)
-	if err != nil {
-		return // the log has it
-	}
-	b = append(b, '\n')
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.records = ev.Seq
+	if !ev.End {
+		a.records++
+	}
 	if a.stdout != nil {
-		if _, err := a.stdout.Write(b); err != nil {
+		if err := write(a.stdout, ev); err != nil {
 			a.stdout = nil
 		}
 	}
 	for c := range a.later {
-		_ = c.SetWriteDeadline(time.Now().Add(tellPatience))
-		if _, err := c.Write(b); err != nil {
-			delete(a.later, c)
-			_ = c.Close()
-		}
+		a.write(c, ev)
 	}
+}
+
+func (a *agents) write(c net.Conn, ev job.Event) {
+	_ = c.SetWriteDeadline(time.Now().Add(tellPatience))
+	if write(c, ev) != nil {
+		delete(a.later, c)
+		_ = c.Close()
+	}
+}
+
+func write(w io.Writer, ev job.Event) error {
+	b, err := json.Marshal(ev)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(b, '\n'))
+	return err
+}
+
+// begin says how many records there were before the first event.
+func (a *agents) begin(records int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.records = records
 }
 
 // end is the worker's last word.

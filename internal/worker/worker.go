@@ -101,6 +101,7 @@ func run(ctx context.Context, dir job.Dir, d Deps) error {
 		return err
 	}
 	defer log.Close()
+	agents.begin(progress.Records)
 	rec := &recorder{log: log, progress: progress, agents: agents, was: progress.Done()}
 	err = execute(ctx, agents, req, o, rec, d)
 	if err == nil && !progress.Finished && !progress.Reboot {
