@@ -56,8 +56,8 @@ func OpenLog(f FS, name string, perm fs.FileMode, maxRecord int) (*Log, [][]byte
 		return nil, nil, fmt.Errorf("read log %s: %w", name, errors.Join(err, l.file.Close()))
 	}
 	records, good, err := parseLog(content, maxRecord)
-	if err == nil && good < int64(len(content)) {
-		err = l.cut(good)
+	if err == nil {
+		err = l.settle(good, int64(len(content)))
 	}
 	if err != nil {
 		err = fmt.Errorf("read log %s: %w", name, errors.Join(err, l.file.Close()))
@@ -66,35 +66,56 @@ func OpenLog(f FS, name string, perm fs.FileMode, maxRecord int) (*Log, [][]byte
 		}
 		return nil, nil, err
 	}
-	// What was there may never have been synced; the first Append does it.
-	l.size = good
+	l.size, l.durable = good, good
 	if _, err := l.file.Seek(good, io.SeekStart); err != nil {
 		return nil, nil, fmt.Errorf("open log %s: %w", name, errors.Join(err, l.file.Close()))
 	}
 	return l, records, nil
 }
 
+// ReadLog returns the records of a log that another process may be writing,
+// leaving the file as it is. A missing file is fs.ErrNotExist. ErrDamaged is as
+// for OpenLog.
+func ReadLog(f FS, name string, maxRecord int) ([][]byte, error) {
+	file, err := f.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read log %s: %w", name, err)
+	}
+	content, err := io.ReadAll(file)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return nil, fmt.Errorf("read log %s: %w", name, err)
+	}
+	records, _, err := parseLog(content, maxRecord)
+	if err != nil {
+		return records, fmt.Errorf("read log %s: %w", name, err)
+	}
+	return records, nil
+}
+
 func (l *Log) open() (err error) {
-	l.file, err = l.fsys.OpenFile(l.name, os.O_RDWR, 0)
-	if !errors.Is(err, fs.ErrNotExist) {
+	l.file, err = l.fsys.OpenFile(l.name, os.O_RDWR|os.O_CREATE, l.perm)
+	if err != nil {
 		return err
 	}
-	if l.file, err = l.fsys.OpenFile(l.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, l.perm); err != nil {
-		return err
-	}
+	// Also when it was there: who made it may have ended before this.
 	if err := l.fsys.SyncDir(filepath.Dir(l.name)); err != nil {
 		return errors.Join(err, l.file.Close())
 	}
 	return nil
 }
 
-// cut removes an unfinished end, durably.
-func (l *Log) cut(size int64) error {
-	if err := l.file.Truncate(size); err != nil {
-		return fmt.Errorf("cut its unfinished end: %w", err)
+// settle cuts off an unfinished end and makes durable what a process wrote
+// that ended before it could: the caller will take it for granted.
+func (l *Log) settle(good, size int64) error {
+	if good < size {
+		if err := l.file.Truncate(good); err != nil {
+			return fmt.Errorf("cut its unfinished end: %w", err)
+		}
 	}
-	if err := l.file.Sync(); err != nil {
-		return fmt.Errorf("cut its unfinished end: %w", err)
+	if size > 0 {
+		if err := l.file.Sync(); err != nil {
+			return fmt.Errorf("sync: %w", err)
+		}
 	}
 	return nil
 }
@@ -216,7 +237,8 @@ func (l *Log) Rewrite(recs [][]byte) error {
 func (l *Log) rewrite(recs [][]byte) error {
 	var out []byte
 	for _, r := range recs {
-		out = appendRecord(out, 0, r)
+		// The file takes its place only when all of it is on disk.
+		out = appendRecord(out, int64(len(out)), r)
 	}
 	// Windows replaces no open file, so it is closed first.
 	if err := l.file.Close(); err != nil {
