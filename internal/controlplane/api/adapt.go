@@ -30,6 +30,17 @@ func Lenient[In, Out any](fn func(context.Context, Caller, In) (Out, error)) Han
 	return adapt(fn, false)
 }
 
+// Shared is Strict for operators and Lenient for everybody else.
+func Shared[In, Out any](fn func(context.Context, Caller, In) (Out, error)) Handler {
+	strict, lenient := adapt(fn, true), adapt(fn, false)
+	return func(ctx context.Context, c Caller, body []byte) (any, error) {
+		if c.Kind == Operator {
+			return strict(ctx, c, body)
+		}
+		return lenient(ctx, c, body)
+	}
+}
+
 func adapt[In, Out any](fn func(context.Context, Caller, In) (Out, error), strict bool) Handler {
 	return func(ctx context.Context, c Caller, body []byte) (any, error) {
 		var in In

@@ -3,23 +3,23 @@
 package documents
 
 import (
+	"fmt"
 	"time"
 
 	"ssmagent/internal/controlplane/store"
 	"ssmagent/internal/wire/ssm"
 )
 
-// Document is a named document with all its versions. Its default version is
-// a number; versions are never renumbered.
+// Document is a named document; its versions are in their own table.
 type Document struct {
 	Name        string
 	Owner       string // the account, or "Amazon"
-	Type        string // Command, Session, Package …
+	Type        string // Command, Session
 	TargetType  string
 	Created     time.Time
 	Default     int
-	Latest      int
-	Versions    []Version
+	Latest      int // the highest version that is there
+	Last        int // the highest number ever given: none is given twice
 	Tags        []ssm.Tag
 	DisplayName string
 }
@@ -35,8 +35,14 @@ type Version struct {
 	SchemaVersion string
 	Description   string
 	PlatformTypes []string // "Linux", "Windows", "MacOS"
-	Status        string   // Active
+	Parameters    []ssm.DocumentParameter
 }
 
-// Table holds operators' documents by name; AWS-owned ones are code.
-var Table = store.Table[Document]{Name: "documents"}
+// Tables of this package; AWS-owned documents are code.
+var (
+	Table    = store.Table[Document]{Name: "documents"}        // by name
+	Versions = store.Table[Version]{Name: "document-versions"} // by name, slash, number
+)
+
+// versionKey orders a document's versions by number; names have no slash.
+func versionKey(name string, number int) string { return fmt.Sprintf("%s/%09d", name, number) }

@@ -75,7 +75,7 @@ type DefaultVersionDescription struct {
 }
 
 // GetDocumentInput asks for content; Name may be an ARN. Without a version it
-// is the default's, without a format the one it was given in.
+// is the default's, without a format it is JSON.
 type GetDocumentInput struct {
 	Name            string `check:"required,re=documentArn"`
 	VersionName     string `json:",omitempty" check:"re=versionName"`
