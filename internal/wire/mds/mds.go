@@ -3,6 +3,8 @@
 // nodes without a control channel. Plain data for both ends.
 package mds
 
+import "encoding/json"
+
 // TargetPrefix precedes the operation in X-Amz-Target.
 const TargetPrefix = "EC2WindowsMessageDeliveryService"
 
@@ -20,8 +22,37 @@ const (
 // acknowledged nor failed is delivered again after it.
 const VisibilityTimeoutSeconds = 10
 
-// FailureInternal is the only FailureType agents send.
-const FailureInternal = "InternalHandlerException"
+// FailureTypes of the model. FailureInternal is the only one that agents send.
+const (
+	FailureInternal  = "InternalHandlerException"
+	FailureNoHandler = "NoHandlerExists"
+)
+
+// ReplyStatuses of SendReplyOutput. No agent looks at them.
+const (
+	ReplyCreated       = "Created"
+	ReplyQueued        = "Queued"
+	ReplyAcknowledged  = "Acknowledged"
+	ReplyNoActionTaken = "NoActionTaken"
+)
+
+// Error codes of the service. None changes what an agent does, but by being
+// worth a retry or not.
+const (
+	ErrAuthorization        = "AuthorizationFailureException"
+	ErrInternal             = "InternalServerException"
+	ErrInvalidDestination   = "InvalidDestinationException"
+	ErrInvalidMessageID     = "InvalidMessageIdException"
+	ErrRequestTimeout       = "RequestTimeoutException"
+	ErrTooManyRequests      = "TooManyRequestsException"
+	ErrUnsupportedOperation = "UnsupportedMessageOperationException"
+)
+
+// Least lengths of request members, as the model has them.
+const (
+	MinDestination       = 10
+	MinMessagesRequestID = 16
+)
 
 // GetMessagesInput asks for messages; Destination is the instance id.
 type GetMessagesInput struct {
@@ -37,6 +68,21 @@ type GetMessagesOutput struct {
 	Messages          []Message
 	MessagesRequestId string
 	NextToken         string `json:",omitempty"`
+}
+
+// MarshalJSON writes no messages as an empty list, never as null.
+func (o GetMessagesOutput) MarshalJSON() ([]byte, error) {
+	type plain GetMessagesOutput
+	if o.Messages == nil {
+		o.Messages = []Message{}
+	}
+	return json.Marshal(plain(o))
+}
+
+// Complete says whether a stock agent would look at m: it drops a message that
+// lacks one of these without a word.
+func (m Message) Complete() bool {
+	return m.Topic != "" && m.Destination != "" && m.MessageId != "" && m.CreatedDate != ""
 }
 
 // Message is one delivery. Topic, Destination, MessageId and CreatedDate must

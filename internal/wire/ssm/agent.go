@@ -51,18 +51,18 @@ type UpdateManagedInstancePublicKeyInput struct {
 }
 
 // UpdateInstanceInformationInput is the health ping. The empty ping has only
-// the first four members.
+// AgentName, AgentVersion, InstanceId and PlatformType.
 type UpdateInstanceInformationInput struct {
 	AgentName            string
+	AgentStatus          string `json:",omitempty"`
 	AgentVersion         string
-	InstanceId           string
-	PlatformType         string  `json:",omitempty"`
-	AgentStatus          string  `json:",omitempty"`
 	AvailabilityZone     *string `json:",omitempty"`
 	AvailabilityZoneId   *string `json:",omitempty"`
 	ComputerName         string  `json:",omitempty"`
 	IPAddress            string  `json:",omitempty"`
+	InstanceId           string
 	PlatformName         string  `json:",omitempty"`
+	PlatformType         string  `json:",omitempty"`
 	PlatformVersion      string  `json:",omitempty"`
 	SSMConnectionChannel *string `json:",omitempty"`
 }
