@@ -24,8 +24,8 @@ type Outbox interface {
 // Replies makes replies of reports and puts them where they cannot get lost.
 // It is the job.Sink of commands.
 type Replies struct {
-	Agent doc.AgentInfo
-	Clock clock.Clock
+	Agent  doc.AgentInfo
+	Clock  clock.Clock
 	Outbox Outbox
 	// GatewayOpen is told in replies over ec2messages.
 	GatewayOpen func() bool
