@@ -10,8 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -134,22 +132,6 @@ func (o *Outbox) Put(entries ...Entry) error {
 	return nil
 }
 
-// putAnew puts after the log failed with cause, by writing it anew: a log
-// whose sync failed takes nothing more, and nobody knows what it holds.
-func (o *Outbox) putAnew(fresh []Entry, cause error) error {
-	o.wal.Lock()
-	defer o.wal.Unlock()
-	if o.closed {
-		return cause
-	}
-	if err := o.store.reset(append(o.live(), fresh...)); err != nil {
-		return errors.Join(cause, err)
-	}
-	o.log.Warn("the outbox was written anew after an error of the disk", "error", cause)
-	o.add(fresh)
-	return nil
-}
-
 func (o *Outbox) add(entries []Entry) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -159,25 +141,6 @@ func (o *Outbox) add(entries []Entry) {
 		}
 	}
 	o.wakeLocked()
-}
-
-// live returns the entries that are not done, in the order they were put.
-func (o *Outbox) live() []Entry {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	items := slices.SortedFunc(maps.Values(o.all), func(a, b *item) int { return cmp.Compare(a.seq, b.seq) })
-	entries := make([]Entry, len(items))
-	for i, it := range items {
-		entries[i] = it.Entry
-	}
-	return entries
-}
-
-// compact drops dead records from the log.
-func (o *Outbox) compact() error {
-	o.wal.Lock()
-	defer o.wal.Unlock()
-	return o.store.replace(o.live())
 }
 
 func (o *Outbox) fresh(entries []Entry) ([]Entry, error) {
@@ -224,18 +187,42 @@ func (e Entry) size() int {
 // been sent in vain is dropped. Errors are those of ctx.
 func (o *Outbox) Next(ctx context.Context, channels ...string) (Entry, error) {
 	for {
-		o.mu.Lock()
-		now := o.clk.Now()
-		it, wait := o.firstLocked(now, channels)
-		if it != nil {
-			defer o.mu.Unlock()
-			return o.giveLocked(it, now), nil
+		if ctx.Err() != nil {
+			return Entry{}, context.Cause(ctx)
 		}
-		change := o.change
-		o.mu.Unlock()
+		e, wait, change, lost := o.take(channels)
+		o.lose(lost)
+		if e.ID != "" {
+			return e, nil
+		}
 		if err := o.await(ctx, change, wait); err != nil {
 			return Entry{}, err
 		}
+	}
+}
+
+// take returns what is due, else how long to wait and for what; and the
+// entries that are dropped.
+func (o *Outbox) take(channels []string) (e Entry, wait time.Duration, change <-chan struct{}, lost []Entry) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.clk.Now()
+	for {
+		first := o.firstLocked(channels)
+		switch {
+		case first == nil:
+			return Entry{}, -1, o.change, lost
+		case first.due.After(now):
+			return Entry{}, first.due.Sub(now), o.change, lost
+		case !first.given.IsZero() && now.Sub(first.Created) > maxAge:
+			o.removeLocked(first)
+			lost = append(lost, first.Entry)
+			continue
+		}
+		if older := o.olderLocked(first); older != nil {
+			first = older
+		}
+		return o.giveLocked(first, now), 0, nil, lost
 	}
 }
 
@@ -256,35 +243,20 @@ func (o *Outbox) await(ctx context.Context, change <-chan struct{}, d time.Durat
 	return nil
 }
 
-// firstLocked returns the first entry that is due, else the time until one is,
-// negative when there is none.
-func (o *Outbox) firstLocked(now time.Time, channels []string) (*item, time.Duration) {
-	for {
-		var first *item
-		if len(channels) == 0 {
-			for _, q := range o.queues {
-				first = earlier(first, q.first())
-			}
+// firstLocked returns the entry that is due first.
+func (o *Outbox) firstLocked(channels []string) *item {
+	var first *item
+	if len(channels) == 0 {
+		for _, q := range o.queues {
+			first = earlier(first, q.first())
 		}
-		for _, c := range channels {
-			if q := o.queues[c]; q != nil {
-				first = earlier(first, q.first())
-			}
-		}
-		switch {
-		case first == nil:
-			return nil, -1
-		case first.due.After(now):
-			return nil, first.due.Sub(now)
-		case !first.given.IsZero() && now.Sub(first.Created) > maxAge:
-			o.dropLocked(first)
-			continue
-		}
-		if older := o.olderLocked(first); older != nil {
-			return older, 0
-		}
-		return first, 0
 	}
+	for _, c := range channels {
+		if q := o.queues[c]; q != nil {
+			first = earlier(first, q.first())
+		}
+	}
+	return first
 }
 
 // olderLocked is the entry that has to be sent again before it: an earlier one
@@ -310,41 +282,6 @@ func (o *Outbox) giveLocked(it *item, now time.Time) Entry {
 	it.tries++
 	heap.Fix(o.queues[it.Channel], it.index)
 	return it.Entry
-}
-
-func (o *Outbox) dropLocked(it *item) {
-	o.log.Error("a report is lost: the service did not acknowledge it in time", "job", it.JobID, "reply", it.ID,
-		"age", o.clk.Now().Sub(it.Created).Round(time.Minute))
-	o.removeLocked(it)
-	if err := o.store.done(it.ID); err != nil {
-		o.log.Warn("a lost report stays on disk", "reply", it.ID, "error", err)
-	}
-}
-
-// Done removes an acknowledged entry. It becomes durable with a later write:
-// at worst the entry is sent once more after a crash. An ID that is not there
-// is no error.
-func (o *Outbox) Done(id string) error {
-	o.mu.Lock()
-	it := o.all[id]
-	if it == nil {
-		o.mu.Unlock()
-		return nil
-	}
-	o.removeLocked(it)
-	live := o.bytes
-	o.mu.Unlock()
-	o.wal.RLock()
-	err := o.store.done(id)
-	wasteful := o.store.wasteful(live)
-	o.wal.RUnlock()
-	if err == nil && wasteful {
-		err = o.compact()
-	}
-	if err != nil {
-		return fmt.Errorf("outbox: %w", err)
-	}
-	return nil
 }
 
 // Reconnected makes everything (of these channels, if some are named) due now:

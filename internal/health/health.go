@@ -1,0 +1,136 @@
+// Package health tells the service that the node lives: an empty ping that
+// decides whether the agent may start, then full pings for as long as it runs.
+package health
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"ssmagent/internal/backoff"
+	"ssmagent/internal/clock"
+	"ssmagent/internal/ssmclient"
+	"ssmagent/internal/wire/ssm"
+	"ssmagent/platform"
+)
+
+// Pinger pings. Ready, Rand, Zone and ZoneID may be left out.
+type Pinger struct {
+	Client       *ssmclient.Client
+	InstanceID   string
+	AgentName    string
+	AgentVersion string
+	// Info is read anew for every ping: names and addresses change.
+	Info func() platform.Info
+	// Channel is the channel that commands come by: "", "ec2messages" or
+	// "ssmmessages".
+	Channel func() string
+	// Zone is empty but on EC2.
+	Zone, ZoneID string
+	Interval     time.Duration // between full pings
+	// Ready is called once, after the first ping that was answered.
+	Ready func()
+	Clock clock.Clock
+	Log   *slog.Logger
+	Rand  func() float64 // [0,1); nil: math/rand/v2
+}
+
+// Run pings until ctx ends, whose cause it returns. While the service refuses
+// the first ping, the node hibernates: it calls nothing else and tries again
+// ever more rarely.
+func (p Pinger) Run(ctx context.Context) error {
+	if err := p.wake(ctx); err != nil {
+		return err
+	}
+	if p.Ready != nil {
+		p.Ready()
+	}
+	// The pings of many nodes that start together spread over the interval.
+	wait := time.Duration(p.random() * float64(p.Interval))
+	for {
+		if err := p.ping(ctx, p.full()); err != nil && ctx.Err() == nil {
+			p.Log.Warn("health ping", "error", err)
+		}
+		if err := backoff.Wait(ctx, p.Clock, wait); err != nil {
+			return err
+		}
+		wait = p.Interval
+	}
+}
+
+// wake pings until the service answers.
+func (p Pinger) wake(ctx context.Context) error {
+	refused, unanswered := 0, 0
+	for {
+		err := p.ping(ctx, p.empty())
+		if err == nil {
+			if refused+unanswered > 0 {
+				p.Log.Info("the service answers; the agent starts")
+			}
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		var wait time.Duration
+		if _, ok := errors.AsType[*ssmclient.Unreachable](err); ok {
+			wait = unreached().Delay(unanswered, p.Rand)
+			unanswered++
+		} else {
+			wait = hibernation(refused)
+			refused++
+		}
+		p.Log.Warn("the service does not take this node's ping; nothing starts before it does", "error", err, "again_in", wait.Round(time.Second))
+		if err := backoff.Wait(ctx, p.Clock, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// hibernation is the wait after refusal n, the first being 0 (service
+// reference, 4.7): 300 s; then 600, 1200 and 2400 s, each three times; then
+// 3600 s for good.
+func hibernation(n int) time.Duration {
+	if n == 0 {
+		return 300 * time.Second
+	}
+	level := (n - 1) / 3
+	if level >= 3 {
+		return time.Hour
+	}
+	return 600 * time.Second << level
+}
+
+// unreached is the schedule while there is no answer at all, which says that
+// the network is down and not that this node is unwanted.
+func unreached() backoff.Policy {
+	return backoff.Policy{First: 2 * time.Second, Factor: 2, Cap: 300 * time.Second, Jitter: 0.5}
+}
+
+func (p Pinger) ping(ctx context.Context, in ssm.UpdateInstanceInformationInput) error {
+	return p.Client.Call(ctx, "UpdateInstanceInformation", in, nil)
+}
+
+func (p Pinger) empty() ssm.UpdateInstanceInformationInput {
+	return ssm.UpdateInstanceInformationInput{
+		AgentName: p.AgentName, AgentVersion: p.AgentVersion, InstanceId: p.InstanceID, PlatformType: p.Info().Type,
+	}
+}
+
+func (p Pinger) full() ssm.UpdateInstanceInformationInput {
+	in, info, channel := p.empty(), p.Info(), p.Channel()
+	in.AgentStatus = "Active"
+	in.AvailabilityZone, in.AvailabilityZoneId, in.SSMConnectionChannel = &p.Zone, &p.ZoneID, &channel
+	in.ComputerName, in.IPAddress = info.ComputerName, info.IPAddress
+	in.PlatformName, in.PlatformVersion = info.Name, info.Version
+	return in
+}
+
+func (p Pinger) random() float64 {
+	if p.Rand != nil {
+		return p.Rand()
+	}
+	return rand.Float64() //nolint:gosec // spreads load, guards nothing
+}
