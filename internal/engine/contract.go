@@ -3,6 +3,9 @@
 package engine
 
 import (
+	"log/slog"
+
+	"ssmagent/internal/clock"
 	"ssmagent/internal/step"
 	"ssmagent/internal/wire/doc"
 )
@@ -27,6 +30,8 @@ type Run struct {
 	S3KeyPrefix string // command level; the step's plugin directory is appended
 	// Recorder makes progress durable before it takes effect.
 	Recorder Recorder
+	Clock    clock.Clock  // nil: the machine's
+	Log      *slog.Logger // nil: silent
 }
 
 // Recorder persists progress. An error stops the run: a step whose start
