@@ -95,7 +95,7 @@ func spread(base, width time.Duration, rnd func() float64) time.Duration {
 
 func orDefault(rnd func() float64) func() float64 {
 	if rnd == nil {
-		return rand.Float64 //nolint:gosec // spreads load, guards nothing
+		return rand.Float64
 	}
 	return rnd
 }
