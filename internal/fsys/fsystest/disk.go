@@ -108,7 +108,7 @@ type Keep struct{ choose func(n int) int }
 // Nothing keeps only what was synced: the worst disk that keeps its promises.
 func Nothing() Keep { return Keep{func(int) int { return 0 }} }
 
-// All keeps everything, as when only the process ended.
+// All keeps everything: the disk happened to have got it all.
 func All() Keep { return Keep{func(n int) int { return n - 1 }} }
 
 // Some keeps a random part, the same for the same seed.
@@ -259,8 +259,8 @@ func (d *Disk) parent(name string) (*node, string, error) {
 }
 
 func split(name string) []string {
-	clean := filepath.Clean(name)
-	clean = filepath.ToSlash(strings.TrimPrefix(clean, filepath.VolumeName(clean)))
+	name = strings.TrimPrefix(name, filepath.VolumeName(name))
+	clean := filepath.ToSlash(filepath.Clean("/" + name))
 	return strings.FieldsFunc(clean, func(r rune) bool { return r == '/' })
 }
 
