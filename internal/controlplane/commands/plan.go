@@ -10,15 +10,24 @@ import (
 	"time"
 
 	"ssmagent/internal/controlplane/api"
-	"ssmagent/internal/controlplane/documents"
 	"ssmagent/internal/controlplane/store"
 	"ssmagent/internal/wire/doc"
 )
 
+// Document is one version of a document, as SendCommand needs it.
+type Document struct {
+	Name      string
+	Version   string // a number
+	Type      string // "Command"
+	Content   []byte // JSON
+	Hash      string // hex SHA-256
+	Platforms []string
+}
+
 // Documents finds documents. An unknown name or version is an *api.Error,
 // InvalidDocument or InvalidDocumentVersion.
 type Documents interface {
-	Resolve(tx *store.Tx, name, version string) (documents.Resolved, error)
+	Resolve(tx *store.Tx, name, version string) (Document, error)
 }
 
 // maxExecution bounds the sum of the steps' time-outs.

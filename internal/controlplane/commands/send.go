@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"ssmagent/internal/controlplane/api"
-	"ssmagent/internal/controlplane/documents"
 	"ssmagent/internal/controlplane/nodes"
 	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/wire/frame"
@@ -79,7 +78,7 @@ func (t *txn) send(id string, in ssm.SendCommandInput) (*Command, error) {
 	return c, newest.Put(t.tx, fallingKey(c.Requested, id), mark{})
 }
 
-func checkDocument(d documents.Resolved, in ssm.SendCommandInput) *api.Error {
+func checkDocument(d Document, in ssm.SendCommandInput) *api.Error {
 	if d.Type != "Command" {
 		return api.Errorf("InvalidDocument", "document %s is of type %s: send-command runs documents of type Command", d.Name, d.Type)
 	}
@@ -88,12 +87,12 @@ func checkDocument(d documents.Resolved, in ssm.SendCommandInput) *api.Error {
 	case in.DocumentHashType == "Sha1":
 		return api.Errorf(api.CodeValidation, "DocumentHashType Sha1 is not kept here: give the Sha256 hash")
 	case !strings.EqualFold(in.DocumentHash, d.Hash):
-		return api.Errorf("InvalidDocument", "DocumentHash is not that of document %s version %d, which is %s", d.Name, d.Version, d.Hash)
+		return api.Errorf("InvalidDocument", "DocumentHash is not that of document %s version %s, which is %s", d.Name, d.Version, d.Hash)
 	}
 	return nil
 }
 
-func (s *Service) newCommand(id string, in ssm.SendCommandInput, d documents.Resolved, p plan, targets int, now time.Time) *Command {
+func (s *Service) newCommand(id string, in ssm.SendCommandInput, d Document, p plan, targets int, now time.Time) *Command {
 	c := &Command{
 		ID: id, DocumentName: d.Name, DocumentVersion: in.DocumentVersion, Comment: in.Comment,
 		Parameters: in.Parameters, InstanceIDs: in.InstanceIds, Targets: in.Targets,
