@@ -150,7 +150,7 @@ var errIncomplete = errors.New("the service's answer holds no usable credentials
 func cause(err error) backoff.TokenFailure {
 	code := ssmclient.Code(err)
 	switch {
-	case code == ssmclient.AccessDenied || code == fingerprintMismatch:
+	case code == ssmclient.AccessDenied || code == fingerprintMismatch || errors.Is(err, ErrOtherMachine):
 		return backoff.TokenForbidden
 	case errors.Is(err, errIncomplete):
 		return backoff.TokenIncomplete
