@@ -56,12 +56,12 @@ func decode(body []byte, in any, strict bool) error {
 	if len(body) == 0 {
 		body = []byte("{}")
 	}
-	var any json.RawMessage
-	if err := json.Unmarshal(body, &any); err != nil {
+	var raw json.RawMessage
+	if err := json.Unmarshal(body, &raw); err != nil {
 		return Errorf("SerializationException", "the body is not JSON: %v", err)
 	}
 	w := walker{strict: strict}
-	w.value(any, reflect.TypeOf(in).Elem(), "", constraints{})
+	w.value(raw, reflect.TypeOf(in).Elem(), "", constraints{})
 	if err := w.result(); err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (s *Service) createActivation(_ context.Context, _ api.Caller, in ssm.Creat
 	if in.ExpirationDate != nil {
 		a.Expires = in.ExpirationDate.Time
 	}
-	if !a.Expires.After(now) || a.Expires.After(now.Add(maxActivationLife)) {
+	if !a.Expires.After(now) || a.Expires.After(now.Add(maxActivationLife+time.Minute)) {
 		return out, api.Errorf(api.CodeValidation, "ExpirationDate is %s, needs a time from now to 30 days ahead", a.Expires.UTC().Format(time.RFC3339))
 	}
 	code := newCode()

@@ -30,15 +30,15 @@ type Options struct {
 	// PingInterval is how often nodes report; 5 minutes, the agents' default,
 	// when zero.
 	PingInterval time.Duration
-	Presence     Presence // nil: nobody is connected
 }
 
 // Service is the register of nodes. Safe for concurrent use.
 type Service struct {
 	opt Options
 
-	mu   sync.Mutex
-	gone []func(id string)
+	mu       sync.Mutex
+	presence Presence // nil: nobody is connected
+	gone     []func(id string)
 }
 
 // New returns the service.
@@ -95,7 +95,10 @@ func (s *Service) All(tx *store.Tx) ([]Node, error) {
 // Online says whether a node's control channel is up, or its last ping is
 // younger than twice the interval and a minute.
 func (s *Service) Online(n Node) bool {
-	if s.opt.Presence != nil && s.opt.Presence.Connected(n.ID) {
+	s.mu.Lock()
+	p := s.presence
+	s.mu.Unlock()
+	if p != nil && p.Connected(n.ID) {
 		return true
 	}
 	return !n.LastPing.IsZero() && s.opt.Clock.Now().Sub(n.LastPing) < 2*s.opt.PingInterval+time.Minute
@@ -110,6 +113,14 @@ func (s *Service) PublicKey(id string) (key string, ok bool, err error) {
 		return err
 	})
 	return key, ok, err
+}
+
+// SetPresence names who knows which nodes are connected: the gateway, which is
+// made after the register.
+func (s *Service) SetPresence(p Presence) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.presence = p
 }
 
 // OnDeregister has fn called, after the fact is durable, with the id of each
