@@ -72,3 +72,23 @@ func ExecutionTimeout(v any) time.Duration {
 	}
 	return time.Duration(f) * time.Second
 }
+
+// NameVersion splits a document's name argument ("name", "name:version", an
+// ARN with or without a version) into what to ask for. Texts with more colons
+// stay whole, as stock agents leave them.
+func NameVersion(s string) (name, version string) {
+	parts := strings.Split(s, ":")
+	if strings.HasPrefix(s, "arn:") {
+		if len(parts) < 7 {
+			return s, ""
+		}
+		return strings.Join(parts[:6], ":"), parts[6]
+	}
+	switch len(parts) {
+	case 1:
+		return s, ""
+	case 2:
+		return parts[0], parts[1]
+	}
+	return s, parts[1]
+}
