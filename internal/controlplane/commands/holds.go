@@ -1,5 +1,7 @@
 package commands
 
+import "time"
+
 // holds are the jobs that a transaction under way keeps from being handed
 // out, so that a command is never delivered and ended undelivered at once.
 type holds struct {
@@ -98,10 +100,22 @@ func (q *queue) sync(j *job, inv Invocation) {
 	j.rev, j.state = inv.Rev, inv.State
 	if inv.State.Final() {
 		q.drop(j)
+		q.nudge(j.node)
 		return
 	}
 	q.setDeadline(j, inv.Deadline)
 	q.line(j)
+}
+
+// nudge has the node offered one more command that found it busy.
+func (q *queue) nudge(node string) {
+	for _, j := range q.node(node).todo {
+		if j.state == Delayed && j.leased == nil && !j.gone {
+			j.until = time.Time{}
+			q.wake(node)
+			return
+		}
+	}
 }
 
 // cancel adds or ends a cancel message.

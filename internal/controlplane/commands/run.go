@@ -23,12 +23,16 @@ func (s *Service) Run(ctx context.Context) error {
 	sweep := s.clock.NewTimer(0)
 	defer sweep.Stop()
 	for ctx.Err() == nil {
-		if err := s.bury(); err != nil {
-			s.log.Error("commands: removed nodes", "error", err)
+		lost := s.bury()
+		if lost != nil {
+			s.log.Error("commands: removed nodes", "error", lost)
 		}
 		next, err := s.expire()
 		if err != nil {
 			s.log.Error("commands: deadlines", "error", err)
+		}
+		if lost != nil {
+			next = s.clock.Now().Add(time.Second)
 		}
 		due := s.clock.NewTimer(s.until(next))
 		select {

@@ -168,9 +168,9 @@ func (s *Service) bury() error {
 		return nil
 	})
 	if err != nil {
-		for _, node := range removed {
-			s.NodeRemoved(node)
-		}
+		s.queue.mu.Lock()
+		s.queue.removed = append(s.queue.removed, removed...)
+		s.queue.mu.Unlock()
 		return fmt.Errorf("end the commands of removed nodes: %w", err)
 	}
 	return nil
