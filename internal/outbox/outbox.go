@@ -59,6 +59,7 @@ type Outbox struct {
 	queues map[string]*queue // by channel
 	jobs   map[string][]*item
 	bytes  int
+	most   int // bytes that all entries may have
 	seq    uint64
 	change chan struct{} // closed and replaced when there may be more to give
 }
@@ -81,7 +82,7 @@ func Open(f fsys.FS, dir string, clk clock.Clock, log *slog.Logger) (*Outbox, er
 		clk: clk, log: log,
 		delays: backoff.Policy{First: time.Second, Factor: 2, Cap: 5 * time.Minute},
 		all:    map[string]*item{}, queues: map[string]*queue{}, jobs: map[string][]*item{},
-		change: make(chan struct{}),
+		change: make(chan struct{}), most: maxBytes,
 	}
 	s, entries, err := openStore(f, dir, log)
 	if err != nil {
@@ -161,7 +162,7 @@ func (o *Outbox) fresh(entries []Entry) ([]Entry, error) {
 		size += e.size()
 		fresh = append(fresh, e)
 	}
-	if len(fresh) > 0 && (len(o.all)+len(fresh) > maxEntries || size > maxBytes) {
+	if len(fresh) > 0 && (len(o.all)+len(fresh) > maxEntries || size > o.most) {
 		return nil, fmt.Errorf("%w (%d entries, %d bytes): the service has taken none of them; check the connection", ErrFull, len(o.all), o.bytes)
 	}
 	return fresh, nil

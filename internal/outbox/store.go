@@ -17,8 +17,7 @@ const (
 	dirPerm  fs.FileMode = 0o700
 	// maxRecord has room for content of which every byte is escaped.
 	maxRecord = 6*(MaxContent+4*maxField) + 1024
-	// compactAt is the size in bytes below which dead records do not matter.
-	compactAt = 256 << 10
+	small     = 256 << 10
 )
 
 // record is a line of the log: an entry put, or the id of one done.
@@ -33,13 +32,15 @@ type store struct {
 	dir  string
 	wal  *fsys.Log
 	slog *slog.Logger
+	// small is the size in bytes up to which dead records do not matter.
+	small int64
 }
 
 func openStore(f fsys.FS, dir string, log *slog.Logger) (*store, []Entry, error) {
 	if err := fsys.MkdirAll(f, dir, dirPerm); err != nil {
 		return nil, nil, err
 	}
-	s := &store{fs: f, dir: dir, slog: log}
+	s := &store{fs: f, dir: dir, slog: log, small: small}
 	s.sweep()
 	wal, raw, err := fsys.OpenLog(f, s.name(), filePerm, maxRecord)
 	if errors.Is(err, fsys.ErrDamaged) {
@@ -191,7 +192,7 @@ func (s *store) reset(entries []Entry) error {
 // wasteful says whether the log is mostly dead records.
 func (s *store) wasteful(live int) bool {
 	size := s.wal.Size()
-	return size > compactAt && size > 4*int64(live)
+	return size > s.small && size > 4*int64(live)
 }
 
 func (s *store) close() error { return s.wal.Close() }
