@@ -26,12 +26,14 @@ type place struct {
 	name string
 }
 
-func openPlace(path string) (place, error) {
+// openPlace opens the directory with flag: O_RDONLY for one that will be
+// locked, O_PATH (which needs no right to list it) for one that will not.
+func openPlace(path string, flag int) (place, error) {
 	name := filepath.Base(path)
 	if name == "." || name == ".." || name == string(filepath.Separator) || len(name) > 64 {
 		return place{}, fmt.Errorf("socket %s: its name must have 1 to 64 bytes", path)
 	}
-	fd, err := unix.Open(filepath.Dir(path), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(filepath.Dir(path), flag|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return place{}, &fs.PathError{Op: "open directory of socket", Path: path, Err: err}
 	}
@@ -70,7 +72,7 @@ func (l *listener) Close() error {
 }
 
 func listen(path string) (net.Listener, error) {
-	p, err := openPlace(path)
+	p, err := openPlace(path, unix.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +160,7 @@ func (p place) checkFree() error {
 }
 
 func dial(ctx context.Context, path string) (net.Conn, error) {
-	p, err := openPlace(path)
+	p, err := openPlace(path, unix.O_PATH)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 	"unsafe"
@@ -70,6 +71,8 @@ func create(s Spec) (*process, error) {
 		if p.job, err = newJob(s.Scope); err != nil {
 			return nil, err
 		}
+		// Members may outlive the leader, so the job stays open as long as p is known.
+		runtime.AddCleanup(p, func(job windows.Handle) { windows.CloseHandle(job) }, p.job)
 	}
 	info, err := c.run(s)
 	if err != nil {
