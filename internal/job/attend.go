@@ -42,7 +42,7 @@ func (q *Queue) attend(ctx context.Context, e *entry) {
 // work runs workers until the document is over or wants a reboot. An error
 // says that ctx ended; the job is then as the disk has it.
 func (q *Queue) work(ctx context.Context, e *entry) error {
-	if e.resumed && e.process == nil && !e.p.Finished && (e.attempt > 0 || e.p.Records > 0) {
+	if e.resumed && e.process == nil && (e.attempt > 0 || e.p.Records > 0) {
 		e.attempt = max(e.attempt, 1)
 		if err := q.bereave(ctx, e); err != nil {
 			return err
@@ -176,6 +176,16 @@ func (e *entry) reload() error {
 	return err
 }
 
+// inherit is reload after the log's writer has gone.
+func (e *entry) inherit() error {
+	l, p, err := e.dir.OpenLog(len(e.req.Steps))
+	if err != nil {
+		return err
+	}
+	e.p = p
+	return l.Close()
+}
+
 // lostOrBack is for a link that broke: the worker may be alive all the same.
 func (q *Queue) lostOrBack(ctx context.Context, e *entry, l *link) error {
 	again, err := q.reconnect(ctx, e, l.process)
@@ -188,7 +198,7 @@ func (q *Queue) lostOrBack(ctx context.Context, e *entry, l *link) error {
 // bereave draws the consequences of a worker's death: the log is the truth,
 // and what its scripts left running ends.
 func (q *Queue) bereave(ctx context.Context, e *entry) error {
-	if err := q.retry(ctx, e, e.reload); err != nil {
+	if err := q.retry(ctx, e, e.inherit); err != nil {
 		return err
 	}
 	if e.p.Finished || e.p.Reboot {

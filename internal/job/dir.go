@@ -137,8 +137,11 @@ func (d Dir) Progress(steps int) (*Progress, error) {
 // Log appends to a job's events; each Append is durable when it returns.
 type Log struct{ f fsys.File }
 
-// OpenLog opens the event log for its one writer, cuts off what a writer that
-// died left unfinished, and returns what is in it.
+// OpenLog opens the event log for its one writer and returns what is in it.
+// What a writer that died left unfinished is cut off, and what it may have
+// written without getting it to disk is made durable: it will be acted upon.
+// (fsys.Log is not used: the file is durable since the job was submitted, and
+// its sync of the directory at every opening would be one more per command.)
 func (d Dir) OpenLog(steps int) (*Log, *Progress, error) {
 	p, err := d.Progress(steps)
 	if err != nil {
@@ -153,6 +156,9 @@ func (d Dir) OpenLog(steps int) (*Log, *Progress, error) {
 		_, size := decodeRecords(b)
 		if size != int64(len(b)) {
 			err = f.Truncate(size)
+		}
+		if err == nil && len(b) > 0 {
+			err = f.Sync()
 		}
 		if err == nil {
 			_, err = f.Seek(size, io.SeekStart)

@@ -131,9 +131,15 @@ func New(o Options) *Queue {
 func (q *Queue) Run(ctx context.Context) error {
 	defer q.wg.Wait()
 	defer q.close()
-	if err := q.recover(ctx); err != nil {
+	found, err := q.recover(ctx)
+	if err != nil {
 		return fmt.Errorf("take up the commands in %s: %w", q.opt.Dir, err)
 	}
+	q.mu.Lock()
+	for _, e := range found {
+		q.attendLocked(ctx, e)
+	}
+	q.mu.Unlock()
 	close(q.ready)
 	for {
 		q.dispatch(ctx)

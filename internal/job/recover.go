@@ -13,19 +13,20 @@ import (
 )
 
 // recover reads the jobs that an earlier agent left: tombstones, jobs that
-// run, jobs that ended, jobs that wait.
-func (q *Queue) recover(ctx context.Context) error {
+// run, jobs that ended, jobs that wait. It returns those that need no place in
+// the queue: they have one, or are over.
+func (q *Queue) recover(ctx context.Context) ([]*entry, error) {
 	if err := fsys.MkdirAll(q.opt.FS, q.opt.Dir, 0o700); err != nil {
-		return err
+		return nil, err
 	}
 	names, err := q.opt.FS.ReadDir(q.opt.Dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var now, later []*entry
 	for _, n := range names {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 		if !n.IsDir() || !validID(n.Name()) {
 			continue
@@ -33,7 +34,7 @@ func (q *Queue) recover(ctx context.Context) error {
 		e := q.find(n.Name())
 		switch {
 		case e == nil:
-		case e.process != nil || e.p.Finished: // needs no place, or has one
+		case e.process != nil || e.p.Finished:
 			now = append(now, e)
 		default:
 			later = append(later, e)
@@ -53,10 +54,7 @@ func (q *Queue) recover(ctx context.Context) error {
 		q.live[e.req.ID] = e
 	}
 	q.pending, q.urgent = later, true
-	for _, e := range now {
-		q.attendLocked(ctx, e)
-	}
-	return nil
+	return now, nil
 }
 
 // find makes an entry of one directory, or settles it.
@@ -91,21 +89,16 @@ func (q *Queue) find(id string) *entry {
 	}
 	w := d.loadWorker()
 	e.attempt = w.Attempt
-	if w.PID > 0 && !e.p.Finished {
-		e.process = q.worker(e, w)
+	if w.PID > 0 {
+		e.process, err = q.opt.Find(w.id())
+		if errors.Is(err, proc.ErrGone) {
+			e.process = nil
+		} else if err != nil { // it may run: another one must not
+			log.Error("left a command as it is: whether its worker runs cannot be told", "pid", w.PID, "error", err)
+			return nil
+		}
 	}
 	return e
-}
-
-func (q *Queue) worker(e *entry, w workerRecord) proc.Process {
-	p, err := q.opt.Find(w.id())
-	if err == nil {
-		return p
-	}
-	if !errors.Is(err, proc.ErrGone) {
-		e.log.Warn("look for the command's worker", "pid", w.PID, "error", err)
-	}
-	return nil
 }
 
 func btoi(b bool) int {

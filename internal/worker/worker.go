@@ -34,8 +34,6 @@ type Deps struct {
 	// Subreaper is proc.BecomeSubreaper, KillDescendants the one of proc.
 	Subreaper       func() error
 	KillDescendants func(ctx context.Context, keep []proc.ID) error
-	// Execute runs the steps; nil is the engine.
-	Execute func(ctx context.Context, r engine.Run) error
 }
 
 // killPatience bounds the search for what a cancelled document left running.
@@ -130,7 +128,7 @@ func execute(ctx context.Context, a *agents, req job.Request, o job.Order, rec *
 		Plugins: d.Plugins(req), Done: rec.was, Started: rec.progress.Started(), Interrupted: o.Interrupted,
 		S3Bucket: req.S3Bucket, S3KeyPrefix: req.S3KeyPrefix, Recorder: rec,
 	}
-	err = d.Execute(rctx, run)
+	_, _, err = run.Execute(rctx)
 	if errors.Is(context.Cause(rctx), step.ErrCancelled) {
 		// Also what left its group and session, and what an earlier step
 		// left in the background.

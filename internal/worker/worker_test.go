@@ -1,0 +1,454 @@
+package worker_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ssmagent/internal/clock"
+	"ssmagent/internal/job"
+	"ssmagent/internal/step"
+	"ssmagent/internal/wire/doc"
+	"ssmagent/internal/worker"
+	"ssmagent/platform/ipc"
+	"ssmagent/platform/proc"
+	"ssmagent/platform/secfile"
+)
+
+// TestMain makes the test's own program the worker, as the agent's is.
+func TestMain(m *testing.M) {
+	if os.Args[0] == job.WorkerName {
+		os.Exit(worker.Main(context.Background(), os.Args[1:], deps()))
+	}
+	os.Exit(m.Run())
+}
+
+func deps() worker.Deps {
+	return worker.Deps{
+		FS: secfile.OS(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Listen: ipc.Listen,
+		Plugins:   func(job.Request) step.Set { return step.Set{"aws:runShellScript": ask{}} },
+		Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants,
+	}
+}
+
+// ask is a plugin that calls the test, says which step of which process it is
+// and does what it is told.
+type ask struct{}
+
+func (ask) Run(ctx context.Context, in step.Input) step.Outcome {
+	c, err := net.Dial("tcp", in.Properties.(string))
+	if err != nil {
+		return step.Outcome{Status: doc.Failed, Code: 1, Error: err.Error()}
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "%s %d\n", in.StepID, os.Getpid())
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	defer stop()
+	line, err := bufio.NewReader(c).ReadString('\n')
+	switch {
+	case errors.Is(context.Cause(ctx), step.ErrCancelled):
+		return step.Outcome{Status: doc.Cancelled, Code: 137}
+	case err != nil:
+		return step.Outcome{Status: doc.Failed, Code: 1, Error: err.Error()}
+	}
+	fmt.Fprintf(in.Stdout, "%s was told %s", in.StepID, line)
+	return step.Outcome{Status: doc.Status(strings.TrimSpace(line))}
+}
+
+// bench is a place for jobs, and the other end of the ask plugin.
+type bench struct {
+	t    *testing.T
+	dir  string
+	l    net.Listener
+	exe  string
+	sink sink
+	boot func(context.Context) error
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &bench{t: t, dir: t.TempDir(), l: l, exe: exe, sink: make(sink, 100)}
+}
+
+func (b *bench) jobs() string { return filepath.Join(b.dir, "jobs") }
+
+// queue runs an agent's queue until stop.
+func (b *bench) queue() (q *job.Queue, stop func()) {
+	b.t.Helper()
+	q = job.New(job.Options{
+		Dir: b.jobs(), FS: secfile.OS(), Clock: clock.Real{}, Log: slog.New(slog.DiscardHandler), Sink: b.sink,
+		Workers: 2, Buffer: 10, Retries: 2, Executable: b.exe, Env: os.Environ(), Stderr: os.Stderr,
+		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Reboot: b.boot,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- q.Run(ctx) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				b.t.Errorf("Run: %v", err)
+			}
+		case <-time.After(20 * time.Second):
+			b.t.Error("the queue does not stop")
+		}
+	}
+	b.t.Cleanup(stop)
+	return q, stop
+}
+
+func (b *bench) submit(q *job.Queue, id string, steps ...string) {
+	b.t.Helper()
+	r := job.Request{ID: id, JobID: "aws.ssm." + id + ".mi-1", Channel: job.ChannelMGS, Dir: filepath.Join(b.dir, "orchestration", id),
+		Node: job.Node{PlatformType: doc.Linux}}
+	for _, s := range steps {
+		r.Steps = append(r.Steps, doc.Step{ID: s, Action: "aws:runShellScript", Dir: s, V2: true, Inputs: b.l.Addr().String()})
+	}
+	if err := q.Submit(b.t.Context(), r); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// call is a step that waits for its answer.
+type call struct {
+	net.Conn
+	step string
+	pid  int
+}
+
+func (b *bench) called() call {
+	b.t.Helper()
+	_ = b.l.(*net.TCPListener).SetDeadline(time.Now().Add(20 * time.Second))
+	c, err := b.l.Accept()
+	if err != nil {
+		b.t.Fatalf("no step called: %v", err)
+	}
+	b.t.Cleanup(func() { c.Close() })
+	k := call{Conn: c}
+	if _, err := fmt.Fscan(c, &k.step, &k.pid); err != nil {
+		b.t.Fatal(err)
+	}
+	return k
+}
+
+func (c call) answer(s doc.Status) { fmt.Fprintln(c, s) }
+
+// kill ends the step's worker as a crash does.
+func (c call) kill(t *testing.T) {
+	t.Helper()
+	p, err := os.FindProcess(c.pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sink hands reports on.
+type sink chan job.Report
+
+func (s sink) Report(_ context.Context, r job.Report) error {
+	s <- r
+	return nil
+}
+
+// until collects reports up to a final one.
+func (b *bench) until() (told []string, results []doc.Result) {
+	b.t.Helper()
+	for {
+		var r job.Report
+		select {
+		case r = <-b.sink:
+		case <-time.After(20 * time.Second):
+			b.t.Fatalf("no final report after %q", told)
+		}
+		switch {
+		case r.Result != nil:
+			told = append(told, r.Result.ID+" "+string(r.Result.Status))
+		case r.Final:
+			return append(told, "final"), r.Results
+		default:
+			return append(told, "reboot"), r.Results
+		}
+	}
+}
+
+func (b *bench) wantTold(want ...string) []doc.Result {
+	b.t.Helper()
+	told, results := b.until()
+	if strings.Join(told, ", ") != strings.Join(want, ", ") {
+		b.t.Errorf("told %q, want %q", told, want)
+	}
+	return results
+}
+
+func TestStepsAreRunAndReportedInOrder(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	q, _ := b.queue()
+	b.submit(q, "c1", "one", "two")
+	one := b.called()
+	one.answer(doc.Success)
+	b.called().answer(doc.Failed)
+	results := b.wantTold("one Success", "two Failed", "final")
+	if results[0].StandardOutput != "one was told Success\n" {
+		t.Errorf("%+v", results[0])
+	}
+	if one.pid == os.Getpid() {
+		t.Error("the step ran in the agent's process")
+	}
+	gone(t, one.pid)
+}
+
+// gone waits until a process of a pid that was a child has been collected.
+func gone(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.After(20 * time.Second); ; {
+		ids, err := proc.Descendants()
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, id := range ids {
+			found = found || id.PID == pid
+		}
+		if !found {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("worker %d still runs", pid)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+func TestAdoption(t *testing.T) {
+	t.Parallel()
+	for _, late := range []bool{false, true} {
+		t.Run(fmt.Sprint("ends while the agent is away: ", late), func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			q, stop := b.queue()
+			b.submit(q, "c1", "one", "two")
+			b.called().answer(doc.Success)
+			two := b.called()
+			if r := <-b.sink; r.Result == nil || r.Result.ID != "one" {
+				t.Fatalf("%+v", r)
+			}
+			stop()
+			if late {
+				two.answer(doc.Success)
+				waitClosed(t, two)
+			}
+			q, _ = b.queue()
+			if !late {
+				if w, r := waitRunning(t, q); w != 0 || r != 1 {
+					t.Errorf("%d wait, %d run", w, r)
+				}
+				two.answer(doc.Success)
+			}
+			// "one" was told before; it is not told again.
+			b.wantTold("two Success", "final")
+		})
+	}
+}
+
+func waitRunning(t *testing.T, q *job.Queue) (int, int) {
+	t.Helper()
+	for deadline := time.After(20 * time.Second); ; {
+		if w, r := q.Live(); r > 0 {
+			return w, r
+		}
+		select {
+		case <-deadline:
+			t.Fatal("no job was taken up")
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// waitClosed waits until the other end has closed the call.
+func waitClosed(t *testing.T, c call) {
+	t.Helper()
+	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	var one [1]byte
+	if _, err := c.Read(one[:]); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal("the step did not end")
+	}
+}
+
+func TestLostWorkerIsReportedOnceAndItsStepNotRunAgain(t *testing.T) {
+	t.Parallel()
+	for _, away := range []bool{false, true} {
+		t.Run(fmt.Sprint("the agent is away: ", away), func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			q, stop := b.queue()
+			b.submit(q, "c1", "one", "two")
+			one := b.called()
+			if away {
+				stop()
+			}
+			one.kill(t)
+			if away {
+				b.queue()
+			}
+			two := b.called()
+			if two.step != "two" || two.pid == one.pid {
+				t.Fatalf("%+v after %+v", two, one)
+			}
+			two.answer(doc.Success)
+			results := b.wantTold("one Failed", "two Success", "final")
+			if e := results[0].Error; !strings.HasPrefix(e, "interrupted by ") || !strings.HasSuffix(e, ", not run again") {
+				t.Errorf("%q", e)
+			}
+		})
+	}
+}
+
+func TestCancelOfARunningCommand(t *testing.T) {
+	t.Parallel()
+	for _, adopted := range []bool{false, true} {
+		t.Run(fmt.Sprint("adopted: ", adopted), func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			q, stop := b.queue()
+			b.submit(q, "c1", "one", "two")
+			one := b.called()
+			if adopted {
+				stop()
+				q, _ = b.queue()
+			}
+			if known, err := q.Cancel(t.Context(), "c1"); !known || err != nil {
+				t.Fatal(known, err)
+			}
+			results := b.wantTold("one Cancelled", "two Cancelled", "final")
+			if results[0].Code != 137 || results[1].Code != 1 {
+				t.Errorf("%+v", results)
+			}
+			waitClosed(t, one)
+		})
+	}
+}
+
+func TestRebootRunsTheStepAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	rebooted := make(chan struct{}, 1)
+	b.boot = func(context.Context) error { rebooted <- struct{}{}; return nil }
+	q, stop := b.queue()
+	b.submit(q, "c1", "one", "two")
+	one := b.called()
+	one.answer(doc.SuccessAndReboot)
+	b.wantTold("one SuccessAndReboot", "reboot")
+	<-rebooted
+	gone(t, one.pid) // as no process outlives a restart of the machine
+	stop()
+	b.queue()
+	again := b.called()
+	if again.step != "one" {
+		t.Fatalf("%+v", again)
+	}
+	again.answer(doc.Success)
+	b.called().answer(doc.Success)
+	b.wantTold("one Success", "two Success", "final")
+}
+
+func TestRebootThatCannotBe(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	q, _ := b.queue()
+	b.submit(q, "c1", "one")
+	b.called().answer(doc.SuccessAndReboot)
+	b.wantTold("one SuccessAndReboot", "reboot")
+	if r := b.wantTold("one Failed", "final"); !strings.Contains(r[0].Error, "restart") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestWorkersThatNeverBeginEndAtTheLimit(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.exe = "/bin/false"
+	if _, err := os.Stat(b.exe); err != nil {
+		t.Skip("no program that only fails here")
+	}
+	q, _ := b.queue()
+	b.submit(q, "c1", "one")
+	if r := b.wantTold("one Failed", "final"); !strings.Contains(r[0].Error, "3 workers were started") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestWorkerAlone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	r := job.Request{ID: "c1", JobID: "aws.ssm.c1.mi-1", Dir: filepath.Join(b.dir, "o"), Steps: []doc.Step{{ID: "one", Action: "aws:runShellScript", Dir: "one", V2: true}}}
+	dir := filepath.Join(b.jobs(), "c1")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r.Version = job.Version
+	raw, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "request.json"), raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name, stdin string
+		args        []string
+		code        int
+		says        string
+	}{
+		{"never told to run", "", []string{dir}, 1, "went away"},
+		{"an order that is none", "run!\n", []string{dir}, 1, "went away"},
+		{"no directory", "", nil, 2, "absolute path"},
+		{"relative", "", []string{"c1"}, 2, "absolute path"},
+		{"nothing there", "", []string{filepath.Join(b.jobs(), "c2")}, 1, "not whole"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			d := deps()
+			d.Stdin, d.Stdout, d.Stderr = strings.NewReader(tc.stdin), &out, &errs
+			d.Subreaper = func() error { return nil }
+			if code := worker.Main(t.Context(), tc.args, d); code != tc.code || !strings.Contains(errs.String(), tc.says) {
+				t.Errorf("code %d, says %q", code, errs.String())
+			}
+			if out.Len() != 0 {
+				t.Errorf("told %q", out.String())
+			}
+		})
+	}
+	if _, err := os.Stat(filepath.Join(dir, "events")); err == nil {
+		t.Error("a worker that was not told to run left a record")
+	}
+}
