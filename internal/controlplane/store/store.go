@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
+	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -21,6 +23,8 @@ type DB struct {
 	writes chan *write
 	quit   chan struct{}
 	done   chan struct{}
+	once   sync.Once
+	closed error
 }
 
 type write struct {
@@ -50,11 +54,15 @@ func Open(path string) (*DB, error) {
 	return db, nil
 }
 
-// Close waits for the writes under way and closes the file.
+// Close waits for the writes under way and closes the file. A second Close
+// returns what the first did.
 func (db *DB) Close() error {
-	close(db.quit)
-	<-db.done
-	return db.bolt.Close()
+	db.once.Do(func() {
+		close(db.quit)
+		<-db.done
+		db.closed = db.bolt.Close()
+	})
+	return db.closed
 }
 
 // ErrClosed is returned by Update after Close.
@@ -110,7 +118,7 @@ func (db *DB) commit(group []*write) {
 		failed := -1
 		err := db.bolt.Update(func(tx *bolt.Tx) error {
 			for i, w := range group {
-				if w.err = w.fn(&Tx{tx}); w.err != nil {
+				if w.err = w.run(tx); w.err != nil {
 					failed = i
 					return w.err
 				}
@@ -128,6 +136,17 @@ func (db *DB) commit(group []*write) {
 		}
 		return
 	}
+}
+
+// run calls the share's function. Its panic must not end the writer, which
+// works for all: it becomes an error.
+func (w *write) run(tx *bolt.Tx) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("store: panic in a transaction: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return w.fn(&Tx{tx})
 }
 
 // Table is a bucket of records of one type, stored as JSON under ordered keys.
