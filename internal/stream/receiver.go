@@ -1,0 +1,235 @@
+package stream
+
+import (
+	"fmt"
+	"time"
+
+	"ssmagent/internal/wire/frame"
+
+	"github.com/google/uuid"
+)
+
+// ReceiverConfig says what a Receiver takes. Sizes of 0 take their defaults.
+type ReceiverConfig struct {
+	// Type is mgs.TypeOutputStreamData or mgs.TypeInputStreamData.
+	Type string
+	// QueueBytes and QueueFrames bound what waits in order for Next; what waits
+	// out of order is bounded by the same again. (At the worst, when all of
+	// the latter comes into order at once, it is three times as much.)
+	QueueBytes  int
+	QueueFrames int
+	// AckAhead is how many bytes of payload are acknowledged before Next takes
+	// them; negative for none. What is beyond is acknowledged when taken, which
+	// slows the peer down to the reader's pace.
+	AckAhead int
+	// NewID makes message ids; nil for random ones.
+	NewID func() uuid.UUID
+}
+
+// Kind is what became of an accepted frame.
+type Kind int
+
+// The kinds of outcome.
+const (
+	InOrder    Kind = iota // Next has it, and perhaps more that waited for it
+	OutOfOrder             // kept until the ones before it come
+	Duplicate              // had it before
+)
+
+// Outcome tells of an accepted frame.
+type Outcome struct {
+	Kind Kind
+	// BadDigest: the payload is not what its sender made the digest of. Stock
+	// agents do not look; neither is the frame refused here.
+	BadDigest bool
+}
+
+// packet is a received payload.
+type packet struct {
+	payloadType uint32
+	payload     []byte
+	id          uuid.UUID
+	acked       bool
+}
+
+// Receiver is the receiving half. Its owner gives it frames by Accept, takes
+// payloads in order by Next, and writes what Ack hands out.
+type Receiver struct {
+	cfg ReceiverConfig
+	ids ids
+
+	expected int64 // sequence of the next frame in order
+	ready    ring  // the frames before expected, not yet taken
+	bytes    int   // payload in ready
+	unacked  int   // how many of ready are not acknowledged
+
+	early      map[int64]packet // frames after expected, all acknowledged
+	earlyBytes int
+
+	acks      []pendingAck
+	ackHead   int
+	ackBuf    []byte
+	ackJSON   []byte
+	taken     []byte   // the payload that Next handed out last
+	free      [][]byte // payload buffers to use again
+	freeBytes int
+}
+
+// NewReceiver returns a Receiver that expects sequence 0, or an error when
+// c.Type is wrong.
+func NewReceiver(c ReceiverConfig) (*Receiver, error) {
+	if err := checkType(c.Type); err != nil {
+		return nil, err
+	}
+	orDefault(&c.QueueBytes, DefaultQueueBytes, 1<<30)
+	orDefault(&c.QueueFrames, DefaultQueueFrames, 1<<20)
+	if c.AckAhead == 0 {
+		c.AckAhead = DefaultAckAhead
+	}
+	return &Receiver{cfg: c, ids: newIDs(c.NewID), early: map[int64]packet{}}, nil
+}
+
+// Accept takes a frame, copying its payload, or refuses it with an error that
+// wraps one of the package's reasons.
+func (r *Receiver) Accept(m frame.Message) (Outcome, error) {
+	o := Outcome{BadDigest: !m.DigestOK}
+	switch {
+	case m.Type != r.cfg.Type:
+		return o, fmt.Errorf("stream: message of type %q, not %s: %w", m.Type, r.cfg.Type, ErrNotStream)
+	case m.Sequence < 0 || m.Sequence-r.expected >= int64(r.cfg.QueueFrames):
+		return o, fmt.Errorf("stream: sequence number %d, %d is expected: %w", m.Sequence, r.expected, ErrOutOfWindow)
+	case m.Sequence < r.expected:
+		o.Kind = Duplicate
+		r.again(m)
+		return o, nil
+	case m.Sequence > r.expected:
+		return r.keep(m, o)
+	case r.full():
+		return o, fmt.Errorf("stream: frame %d waits for its reader: %w", m.Sequence, ErrQueueFull)
+	}
+	p := r.packet(m)
+	if r.unacked == 0 && r.bytes+len(p.payload) <= r.cfg.AckAhead {
+		p.acked = true
+		r.acknowledge(m.Sequence, m.ID)
+	}
+	r.push(p)
+	r.promote()
+	return o, nil
+}
+
+// full says whether the queue in order takes no more. A single frame fits
+// always.
+func (r *Receiver) full() bool {
+	return r.ready.len() > 0 && (r.bytes >= r.cfg.QueueBytes || r.ready.len() >= r.cfg.QueueFrames)
+}
+
+// again acknowledges a duplicate again, unless it has not been acknowledged
+// yet because nobody has taken it.
+func (r *Receiver) again(m frame.Message) {
+	i := m.Sequence - (r.expected - int64(r.ready.len()))
+	if i >= 0 && !r.ready.at(int(i)).acked {
+		return
+	}
+	r.acknowledge(m.Sequence, m.ID)
+}
+
+// keep stores a frame that came too early and acknowledges it at once, so that
+// its sender sees which ones are missing.
+func (r *Receiver) keep(m frame.Message, o Outcome) (Outcome, error) {
+	if _, ok := r.early[m.Sequence]; ok {
+		o.Kind = Duplicate
+		r.acknowledge(m.Sequence, m.ID)
+		return o, nil
+	}
+	if r.earlyBytes > 0 && r.earlyBytes+len(m.Payload) > r.cfg.QueueBytes {
+		return o, fmt.Errorf("stream: frame %d came before %d: %w", m.Sequence, r.expected, ErrQueueFull)
+	}
+	p := r.packet(m)
+	p.acked = true
+	r.early[m.Sequence] = p
+	r.earlyBytes += len(p.payload)
+	r.acknowledge(m.Sequence, m.ID)
+	o.Kind = OutOfOrder
+	return o, nil
+}
+
+// promote moves what has come into order behind the rest.
+func (r *Receiver) promote() {
+	for len(r.early) > 0 {
+		p, ok := r.early[r.expected]
+		if !ok {
+			return
+		}
+		delete(r.early, r.expected)
+		r.earlyBytes -= len(p.payload)
+		r.push(p)
+	}
+}
+
+func (r *Receiver) push(p packet) {
+	r.ready.push(p)
+	r.bytes += len(p.payload)
+	if !p.acked {
+		r.unacked++
+	}
+	r.expected++
+}
+
+func (r *Receiver) packet(m frame.Message) packet {
+	var buf []byte
+	if n := len(r.free); n > 0 && cap(r.free[n-1]) >= len(m.Payload) {
+		buf, r.free = r.free[n-1][:0], r.free[:n-1]
+		r.freeBytes -= cap(buf)
+	}
+	return packet{payloadType: m.PayloadType, payload: append(buf, m.Payload...), id: m.ID}
+}
+
+// Next takes the next payload in order, which makes room for another and may
+// make an acknowledgement due. The bytes are valid until Next is called again.
+func (r *Receiver) Next() (payloadType uint32, payload []byte, ok bool) {
+	r.recycle()
+	if r.ready.len() == 0 {
+		return 0, nil, false
+	}
+	seq := r.expected - int64(r.ready.len())
+	p := r.ready.pop()
+	r.bytes -= len(p.payload)
+	if !p.acked {
+		r.unacked--
+		r.acknowledge(seq, p.id)
+	}
+	r.taken = p.payload
+	return p.payloadType, p.payload, true
+}
+
+// recycle keeps the buffer of the payload taken last, up to a few.
+func (r *Receiver) recycle() {
+	if c := cap(r.taken); c > 0 && r.freeBytes+c <= maxFreeBytes {
+		r.freeBytes += c
+		r.free = append(r.free, r.taken)
+	}
+	r.taken = nil
+}
+
+// Waiting is the payload in bytes that Next has yet to take.
+func (r *Receiver) Waiting() int { return r.bytes }
+
+// Ack hands out the next acknowledgement to write, a whole frame that is valid
+// until Ack is called again. Call until it says false.
+func (r *Receiver) Ack(now time.Time) ([]byte, bool) {
+	if r.ackHead == len(r.acks) {
+		return nil, false
+	}
+	a := r.acks[r.ackHead]
+	r.ackHead++
+	if r.ackHead == len(r.acks) {
+		r.acks, r.ackHead = r.acks[:0], 0
+	}
+	r.ackJSON = appendAck(r.ackJSON[:0], r.cfg.Type, a.id, a.seq)
+	buf, err := ackFrame(r.ackBuf[:0], now, r.ids.id(), r.ackJSON)
+	if err != nil { // only a clock before 1970 can do that
+		return nil, false
+	}
+	r.ackBuf = buf
+	return buf, true
+}

@@ -1,0 +1,245 @@
+package stream
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"testing"
+	"time"
+
+	"ssmagent/internal/wire/frame"
+	"ssmagent/internal/wire/mgs"
+)
+
+func receiver(t testing.TB, c ReceiverConfig) *Receiver {
+	t.Helper()
+	if c.Type == "" {
+		c.Type = mgs.TypeOutputStreamData
+	}
+	r, err := NewReceiver(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func msg(seq int64, payload string) frame.Message {
+	m := frame.New(mgs.TypeOutputStreamData, t0, []byte(payload))
+	m.Sequence, m.PayloadType = seq, mgs.PayloadOutput
+	return m
+}
+
+func acks(t testing.TB, r *Receiver) []int64 {
+	t.Helper()
+	out := []int64{}
+	for b, ok := r.Ack(t0); ok; b, ok = r.Ack(t0) {
+		m, err := frame.Unmarshal(b)
+		if err != nil || m.Type != mgs.TypeAcknowledge {
+			t.Fatal(m.Type, err)
+		}
+		var a mgs.Acknowledge
+		if err := json.Unmarshal(m.Payload, &a); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, a.AcknowledgedMessageSequenceNumber)
+	}
+	return out
+}
+
+func text(r *Receiver) string {
+	s := ""
+	for _, b, ok := r.Next(); ok; _, b, ok = r.Next() {
+		s += string(b)
+	}
+	return s
+}
+
+func accept(t testing.TB, r *Receiver, m frame.Message, want Kind) {
+	t.Helper()
+	if o, err := r.Accept(m); err != nil || o.Kind != want {
+		t.Fatalf("frame %d: kind %d, %v; want %d", m.Sequence, o.Kind, err, want)
+	}
+}
+
+func TestReceiverOrders(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, ReceiverConfig{})
+	accept(t, r, msg(2, "c"), OutOfOrder)
+	accept(t, r, msg(2, "c"), Duplicate)
+	accept(t, r, msg(1, "b"), OutOfOrder)
+	if got := text(r); got != "" {
+		t.Errorf("%q before its turn", got)
+	}
+	accept(t, r, msg(0, "a"), InOrder)
+	if got := text(r); got != "abc" {
+		t.Errorf("%q", got)
+	}
+	accept(t, r, msg(1, "b"), Duplicate)
+	equal(t, "acknowledged", acks(t, r), 2, 2, 1, 0, 1)
+}
+
+func TestReceiverAcknowledgesWhatIsTaken(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, ReceiverConfig{AckAhead: 2})
+	for i, c := range "abcd" {
+		accept(t, r, msg(int64(i), string(c)), InOrder)
+	}
+	equal(t, "ahead", acks(t, r), 0, 1)
+	accept(t, r, msg(3, "d"), Duplicate)
+	accept(t, r, msg(1, "b"), Duplicate)
+	equal(t, "of duplicates", acks(t, r), 1)
+	if r.Waiting() != 4 || text(r) != "abcd" {
+		t.Error("wrong text")
+	}
+	equal(t, "taken", acks(t, r), 2, 3)
+	none := receiver(t, ReceiverConfig{AckAhead: -1})
+	accept(t, none, msg(0, "a"), InOrder)
+	equal(t, "none ahead", acks(t, none))
+}
+
+func TestReceiverRefuses(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, ReceiverConfig{QueueBytes: 4, QueueFrames: 10, AckAhead: -1})
+	input := msg(0, "a")
+	input.Type = mgs.TypeInputStreamData
+	for _, c := range []struct {
+		m    frame.Message
+		want error
+	}{
+		{input, ErrNotStream},
+		{msg(-1, "a"), ErrOutOfWindow},
+		{msg(math.MinInt64, "a"), ErrOutOfWindow},
+		{msg(10, "a"), ErrOutOfWindow},
+		{msg(math.MaxInt64, "a"), ErrOutOfWindow},
+	} {
+		if _, err := r.Accept(c.m); !errors.Is(err, c.want) {
+			t.Errorf("%s %d: %v, want %v", c.m.Type, c.m.Sequence, err, c.want)
+		}
+	}
+	accept(t, r, msg(2, "cccc"), OutOfOrder)
+	if _, err := r.Accept(msg(3, "d")); !errors.Is(err, ErrQueueFull) {
+		t.Errorf("too much out of order: %v", err)
+	}
+	accept(t, r, msg(0, "aaaa"), InOrder)
+	if _, err := r.Accept(msg(1, "b")); !errors.Is(err, ErrQueueFull) {
+		t.Errorf("too much in order: %v", err)
+	}
+	if got := text(r); got != "aaaa" {
+		t.Errorf("%q", got)
+	}
+	accept(t, r, msg(1, "b"), InOrder)
+	if got := text(r); got != "bcccc" {
+		t.Errorf("%q", got)
+	}
+	equal(t, "acknowledged", acks(t, r), 2, 0, 1)
+	if _, err := NewReceiver(ReceiverConfig{Type: "x"}); err == nil {
+		t.Error("a receiver of x was made")
+	}
+}
+
+func TestReceiverReportsBadDigest(t *testing.T) {
+	t.Parallel()
+	m := msg(0, "a")
+	m.DigestOK = false
+	r := receiver(t, ReceiverConfig{})
+	if o, err := r.Accept(m); err != nil || !o.BadDigest || text(r) != "a" {
+		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+func TestPendingAcksAreBounded(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, ReceiverConfig{})
+	accept(t, r, msg(0, "a"), InOrder)
+	for range 3 * maxPendingAcks {
+		accept(t, r, msg(0, "a"), Duplicate)
+	}
+	if n := len(acks(t, r)); n != maxPendingAcks {
+		t.Errorf("%d acknowledgements wait", n)
+	}
+}
+
+func TestLinkHandles(t *testing.T) {
+	t.Parallel()
+	l, err := NewLink(SenderConfig{Type: mgs.TypeInputStreamData}, ReceiverConfig{Type: mgs.TypeOutputStreamData})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := t0.Add(time.Second)
+	push(t, l.Sender, now, "x")
+	sequences(t, l.Sender, now)
+	handle := func(m frame.Message, want Event) error {
+		t.Helper()
+		got, _, err := l.Handle(now, m)
+		if got != want {
+			t.Errorf("%s: event %d, want %d", m.Type, got, want)
+		}
+		return err
+	}
+	handle(frame.New(mgs.TypePausePublication, now, nil), PauseChanged)
+	if !l.Paused() {
+		t.Error("not paused")
+	}
+	handle(msg(0, "hi"), Data)
+	if l.Paused() {
+		t.Error("data did not end the pause")
+	}
+	l.Pause()
+	handle(frame.New(mgs.TypeStartPublication, now, []byte("{")), PauseChanged)
+	if err := handle(frame.New(mgs.TypeAcknowledge, now, []byte("{")), Acknowledged); err == nil || l.Drained() {
+		t.Error("a broken acknowledgement counted")
+	}
+	handle(frame.New(mgs.TypeAcknowledge, now, []byte(`{"AcknowledgedMessageSequenceNumber":0}`)), Acknowledged)
+	handle(frame.New(mgs.TypeChannelClosed, now, nil), Ignored)
+	if b, ok := l.Write(now); !ok || len(b) == 0 || !l.Drained() {
+		t.Error("no acknowledgement to write")
+	}
+	if _, err := NewLink(SenderConfig{Type: mgs.TypeInputStreamData}, ReceiverConfig{Type: mgs.TypeInputStreamData}); err == nil {
+		t.Error("both directions alike")
+	}
+}
+
+func FuzzLinkHandle(f *testing.F) {
+	for _, v := range load(f).Frames {
+		b := load(f).frame(f, v.Name)
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := frame.Unmarshal(b)
+		if err != nil {
+			return
+		}
+		l, err := NewLink(SenderConfig{Type: mgs.TypeInputStreamData}, ReceiverConfig{Type: mgs.TypeOutputStreamData})
+		if err != nil {
+			t.Fatal(err)
+		}
+		push(t, l.Sender, t0, "abc")
+		sequences(t, l.Sender, t0)
+		for range 2 {
+			l.Handle(t0, m)
+		}
+		for _, _, ok := l.Next(); ok; _, _, ok = l.Next() {
+		}
+		for n := 0; ; n++ {
+			if _, ok := l.Write(t0); !ok {
+				break
+			}
+			if n > 10 {
+				t.Fatal("Write never ends")
+			}
+		}
+	})
+}
+
+func FuzzAckedSequence(f *testing.F) {
+	f.Add(string(appendAck(nil, mgs.TypeInputStreamData, idA, 17)))
+	f.Add(string(appendAck(nil, "", idB, math.MaxInt64)))
+	f.Add(`{"acknowledgedmessagesequencenumber": 5}`)
+	f.Fuzz(func(t *testing.T, s string) {
+		got, gotErr := ackedSequence([]byte(s))
+		want, wantErr := mgs.Decode[mgs.Acknowledge]([]byte(s))
+		if (gotErr == nil) != (wantErr == nil) || gotErr == nil && got != want.AcknowledgedMessageSequenceNumber {
+			t.Fatalf("%q: %d, %v; want %d, %v", s, got, gotErr, want.AcknowledgedMessageSequenceNumber, wantErr)
+		}
+	})
+}
