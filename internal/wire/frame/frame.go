@@ -81,7 +81,7 @@ func (m Message) Append(b []byte) ([]byte, error) {
 	var h [HeaderSize]byte
 	be := binary.BigEndian
 	be.PutUint32(h[0:], headerLength)
-	copy(h[4:36], bytes.Repeat([]byte{' '}, 32))
+	copy(h[4:36], "                                ")
 	copy(h[4:36], m.Type)
 	be.PutUint32(h[36:], SchemaVersion)
 	be.PutUint64(h[40:], uint64(m.Created.UnixMilli()))
@@ -148,5 +148,5 @@ func checkType(t string) error {
 
 // trim strips what the stock reader strips: NULs at both ends, then blanks.
 func trim(s string) string {
-	return string(bytes.TrimFunc(bytes.Trim([]byte(s), "\x00"), unicode.IsSpace))
+	return strings.TrimFunc(strings.Trim(s, "\x00"), unicode.IsSpace)
 }
