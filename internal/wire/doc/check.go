@@ -13,6 +13,8 @@ var (
 	mention      = regexp.MustCompile(`\{\{\s*([a-zA-Z0-9_]+)\s*\}\}`)
 )
 
+const maxFound = 50 // findings that are told about one document
+
 // ParameterTypes lists the types a parameter can have.
 func ParameterTypes() []string {
 	return []string{"String", "StringList", "StringMap", "Integer", "Boolean", "MapList"}
@@ -55,6 +57,9 @@ type checker struct {
 }
 
 func (c *checker) add(path, format string, args ...any) {
+	if len(c.found) >= maxFound {
+		return
+	}
 	c.found = append(c.found, fmt.Errorf("%s: "+format, append([]any{path}, args...)...))
 }
 
@@ -105,7 +110,7 @@ func (c *checker) parameter(path, name string, p Parameter) {
 		return
 	}
 	if p.AllowedPattern != "" {
-		if _, err := regexp.Compile(p.AllowedPattern); err != nil {
+		if _, err := compile(p.AllowedPattern); err != nil {
 			c.add(path+".allowedPattern", "%s is not an expression of RE2 syntax: %v", quoted(p.AllowedPattern), err)
 			return
 		}

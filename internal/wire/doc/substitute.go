@@ -17,6 +17,7 @@ var ErrParameterName = errors.New("unusable parameter name")
 const (
 	maxExpanded = 8 << 20 // bytes of parameter values inserted in one document
 	maxOddNames = 200     // names that need an expression of their own
+	maxOddName  = 256     // bytes of such a name
 )
 
 var (
@@ -57,7 +58,7 @@ func newSubstituter(values map[string]any, b *budget) (*substituter, error) {
 			continue
 		}
 		re, err := regexp.Compile(`\{\{\s*(?:` + name + `)\s*\}\}`)
-		if err != nil {
+		if err != nil || len(name) > maxOddName {
 			return nil, fmt.Errorf("%w %s: use letters and digits only", ErrParameterName, quoted(name))
 		}
 		s.odd = append(s.odd, oddName{name, re})

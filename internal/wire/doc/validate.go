@@ -16,6 +16,8 @@ import (
 // ErrValidation: a parameter's value breaks what the document declares.
 var ErrValidation = errors.New("parameter value is not allowed")
 
+const maxPattern = 8 << 10 // bytes of an allowedPattern
+
 // The names of the checks: stock agents' findings carry them.
 const (
 	checkRegex  = "AllowedRegexParamValidator"
@@ -71,7 +73,7 @@ func (p Parameter) pattern(v any) string {
 	if p.AllowedPattern == "" {
 		return ""
 	}
-	re, err := regexp.Compile(p.AllowedPattern)
+	re, err := compile(p.AllowedPattern)
 	if err != nil {
 		return "has an allowedPattern that is no valid expression: " + quoted(p.AllowedPattern)
 	}
@@ -86,6 +88,14 @@ func (p Parameter) pattern(v any) string {
 		}
 	}
 	return ""
+}
+
+// compile bounds what an expression may cost.
+func compile(pattern string) (*regexp.Regexp, error) {
+	if len(pattern) > maxPattern {
+		return nil, fmt.Errorf("longer than %d bytes", maxPattern)
+	}
+	return regexp.Compile(pattern)
 }
 
 func (p Parameter) chars(v any) string {
