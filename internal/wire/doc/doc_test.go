@@ -101,7 +101,7 @@ func TestValuesMayNotBlowADocumentUp(t *testing.T) {
 	}
 	var names []string
 	for i := range maxOddNames + 1 {
-		names = append(names, fmt.Sprintf(`"n_%d":{"default":1}`, i))
+		names = append(names, fmt.Sprintf(`"n.%d":{"default":1}`, i))
 	}
 	d = mustDecode(t, `{"schemaVersion":"2.2","parameters":{`+strings.Join(names, ",")+`},"mainSteps":[{"name":"s"}]}`)
 	if _, err := d.Resolve(t.Context(), nil, Options{}); !errors.Is(err, ErrTooLarge) {

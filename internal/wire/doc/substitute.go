@@ -16,14 +16,16 @@ var ErrParameterName = errors.New("unusable parameter name")
 
 const (
 	maxExpanded = 8 << 20 // bytes of parameter values inserted in one document
-	maxOddNames = 200     // names that need an expression of their own
+	maxOddNames = 50      // names that need an expression of their own
 	maxOddName  = 256     // bytes of such a name
 )
 
 var (
 	alphanumeric = regexp.MustCompile(`^[a-zA-Z0-9]+$`)
 	wholeValue   = regexp.MustCompile(`^\{\{\s*([a-zA-Z0-9]+)\s*\}\}$`)
-	placeholder  = regexp.MustCompile(`\{\{\s*([a-zA-Z0-9]+)\s*\}\}`)
+	// The names that stand for themselves also as an expression.
+	literal     = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
+	placeholder = regexp.MustCompile(`\{\{\s*([a-zA-Z0-9_-]+)\s*\}\}`)
 )
 
 // budget bounds what parameter values may add to a document.
@@ -44,8 +46,8 @@ type substituter struct {
 	budget *budget
 }
 
-// oddName is a declared name outside [a-zA-Z0-9]: it is replaced inside text
-// only, and there it acts as a regular expression, as in stock agents.
+// oddName is a declared name that acts as a regular expression inside text, as
+// in stock agents, which is the only place where it is replaced.
 type oddName struct {
 	name string
 	re   *regexp.Regexp
@@ -54,7 +56,7 @@ type oddName struct {
 func newSubstituter(values map[string]any, b *budget) (*substituter, error) {
 	s := &substituter{values: values, text: map[string]string{}, budget: b}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if alphanumeric.MatchString(name) {
+		if literal.MatchString(name) {
 			continue
 		}
 		re, err := regexp.Compile(`\{\{\s*(?:` + name + `)\s*\}\}`)
@@ -64,7 +66,7 @@ func newSubstituter(values map[string]any, b *budget) (*substituter, error) {
 		s.odd = append(s.odd, oddName{name, re})
 	}
 	if len(s.odd) > maxOddNames {
-		return nil, fmt.Errorf("%w: %d parameter names are not made of letters and digits, at most %d are accepted", ErrTooLarge, len(s.odd), maxOddNames)
+		return nil, fmt.Errorf("%w: %d parameter names are not made of letters, digits, _ and -, at most %d are accepted", ErrTooLarge, len(s.odd), maxOddNames)
 	}
 	return s, nil
 }
