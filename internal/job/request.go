@@ -96,3 +96,18 @@ func (r Request) validate() error {
 	}
 	return nil
 }
+
+// Variables is what every process that a document starts has in its
+// environment; what is not known is left out.
+func (n Node) Variables() []string {
+	var env []string
+	for _, v := range [][2]string{
+		{"AWS_SSM_INSTANCE_ID", n.InstanceID}, {"AWS_SSM_REGION_NAME", n.Region},
+		{"AWS_SSM_PLATFORM_NAME", n.PlatformName}, {"AWS_SSM_PLATFORM_VERSION", n.PlatformVersion},
+	} {
+		if v[1] != "" {
+			env = append(env, v[0]+"="+v[1])
+		}
+	}
+	return env
+}

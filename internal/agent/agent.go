@@ -1,0 +1,207 @@
+// Package agent puts the agent together: it finds out who the node is, takes
+// up the commands it has promised to run, and keeps a channel to the service.
+package agent
+
+import (
+	"context"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/gofrs/flock"
+	"golang.org/x/sync/errgroup"
+
+	"ssmagent/internal/clock"
+	"ssmagent/internal/config"
+	"ssmagent/internal/fsys"
+	"ssmagent/internal/identity"
+	"ssmagent/internal/ssmclient"
+	"ssmagent/internal/vault"
+	"ssmagent/internal/wire/doc"
+	"ssmagent/platform"
+	"ssmagent/platform/proc"
+)
+
+// Machine is the operating system as the agent sees it: the real one is filled
+// in by the program, fakes by tests.
+type Machine struct {
+	Info  func() platform.Info // read anew at every call
+	Paths platform.Paths
+	FS    fsys.FS
+	// Hardware is what the fingerprint compares.
+	Hardware identity.Hardware
+	// Ambient finds the credentials of a custom identity; nil: there are none.
+	Ambient func(ctx context.Context, region string) (aws.CredentialsProvider, error)
+
+	Executable string   // absolute path of this program, which workers are too
+	Env        []string // of workers, handed on to scripts
+	Stderr     *os.File // of workers; nil is the null device
+	Start      func(proc.Spec) (proc.Process, error)
+	Find       func(proc.ID) (proc.Process, error)
+	KillMarked func(ctx context.Context, name, value string) error
+	Dial       func(ctx context.Context, path string) (net.Conn, error) // ipc.Dial
+	// Reboot restarts the machine, soon, and returns; nil: it cannot be.
+	Reboot func(ctx context.Context) error
+}
+
+// Options of an Agent. All is needed.
+type Options struct {
+	Config  config.Config
+	Machine Machine
+	Log     *slog.Logger
+	Clock   clock.Clock
+	Version string // of the build, four numbers
+}
+
+// Agent is one node's agent.
+type Agent struct {
+	opt Options
+	cfg config.Config
+	log *slog.Logger
+}
+
+// ErrNotRegistered is wrapped by the error of Run on a machine that is nobody.
+var ErrNotRegistered = identity.ErrNone
+
+// ErrRunning says that another agent uses the same data.
+var ErrRunning = errors.New("another agent is running with the same data")
+
+// New checks o and returns an Agent that does nothing until Run.
+func New(o Options) (*Agent, error) {
+	m := o.Machine
+	switch {
+	case m.Info == nil || m.FS == nil || m.Hardware == nil || m.Start == nil || m.Find == nil || m.KillMarked == nil || m.Dial == nil:
+		return nil, errors.New("agent: the machine is not whole")
+	case o.Log == nil || o.Clock == nil || o.Version == "":
+		return nil, errors.New("agent: log, clock or version is missing")
+	case !filepath.IsAbs(m.Paths.Data) || !filepath.IsAbs(m.Executable):
+		return nil, fmt.Errorf("agent: data directory %q and executable %q must be absolute", m.Paths.Data, m.Executable)
+	}
+	return &Agent{opt: o, cfg: o.Config.Complete(osName(m.Info()), o.Version), log: o.Log}, nil
+}
+
+// lockPatience is how long a predecessor that is about to end is waited for.
+const lockPatience = 5 * time.Second
+
+// Run is the agent's life until ctx ends, which is no error. It calls ready
+// once it knows who it is and can take commands; the network comes after that.
+// Workers that run when it ends are left running for the next agent.
+func (a *Agent) Run(ctx context.Context, ready func()) error {
+	v := vault.New(a.opt.Machine.FS, a.opt.Machine.Paths.Data)
+	id, key, err := identity.Resolve(ctx, a.cfg, v)
+	if err != nil {
+		return err
+	}
+	if !doc.ValidID(id.InstanceID) {
+		return fmt.Errorf("instance id %.140q is not usable as the name of a directory", id.InstanceID)
+	}
+	unlock, err := a.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	transport, err := a.transport()
+	if err != nil {
+		return err
+	}
+	defer transport.CloseIdleConnections()
+	p, err := a.assemble(ctx, id, key, v, &http.Client{Transport: transport})
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	a.log.Info("agent started", "version", a.opt.Version, "instance", id.InstanceID, "region", id.Region, "identity", id.Type)
+	ready()
+	g, gctx := errgroup.WithContext(ctx)
+	for name, run := range p.runs {
+		g.Go(func() error {
+			err := run(gctx)
+			if gctx.Err() != nil {
+				return nil // it was told to end
+			}
+			if err == nil {
+				err = errors.New("it ended unasked")
+			}
+			return fmt.Errorf("%s: %w", name, err)
+		})
+	}
+	err = g.Wait()
+	a.log.Info("agent stopped", "error", err)
+	return err
+}
+
+// lock makes sure that one agent uses the data.
+func (a *Agent) lock(ctx context.Context) (unlock func(), err error) {
+	dir := a.opt.Machine.Paths.Data
+	if err := fsys.MkdirAll(a.opt.Machine.FS, dir, 0o700); err != nil {
+		return nil, err
+	}
+	l := flock.New(filepath.Join(dir, "agent.lock"), flock.SetPermissions(0o600))
+	lctx, done := context.WithTimeout(ctx, lockPatience)
+	defer done()
+	ok, err := l.TryLockContext(lctx, 50*time.Millisecond)
+	if ok {
+		return func() { _ = l.Close() }, nil
+	}
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil, fmt.Errorf("%w (%s); stop it first, or use another -root", ErrRunning, dir)
+	}
+	return nil, fmt.Errorf("lock %s: %w", dir, err)
+}
+
+// transport carries all traffic of the agent.
+func (a *Agent) transport() (*http.Transport, error) {
+	var ca []byte
+	if file := a.cfg.SSMAgent.CABundle; file != "" {
+		var err error
+		ca, err = fsys.ReadFile(a.opt.Machine.FS, file, 4<<20)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("ssmagent.CABundle of the configuration names %s, which does not exist", file)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ssmagent.CABundle of the configuration: %w", err)
+		}
+	}
+	t, err := ssmclient.Transport(ca)
+	if err != nil {
+		return nil, fmt.Errorf("ssmagent.CABundle %s of the configuration: %w", a.cfg.SSMAgent.CABundle, err)
+	}
+	return t, nil
+}
+
+// credentials are the node's: its role token, or what a custom identity has.
+func (a *Agent) credentials(ctx context.Context, id identity.Identity, key *rsa.PrivateKey, v *vault.Vault, h *http.Client, skew *ssmclient.Skew) (aws.CredentialsProvider, func(context.Context) error, error) {
+	if key == nil {
+		if a.opt.Machine.Ambient == nil {
+			return nil, nil, fmt.Errorf("an identity of type %s needs credentials from the environment, which this agent was not given", id.Type)
+		}
+		c, err := a.opt.Machine.Ambient(ctx, id.Region)
+		if err != nil {
+			return nil, nil, fmt.Errorf("credentials of %s: %w", id.InstanceID, err)
+		}
+		return c, nil, nil
+	}
+	endpoint, err := a.cfg.Endpoint(config.ServiceSSM, id.Region)
+	if err != nil {
+		return nil, nil, err
+	}
+	p := identity.NewProvider(identity.Options{
+		Identity: id, Key: key, Vault: v, Endpoint: endpoint, Region: a.cfg.SigningRegion(config.ServiceSSM, id.Region),
+		UserAgent: a.userAgent(), HTTP: h, Clock: a.opt.Clock, Log: a.log, Skew: skew,
+		Fingerprint: func(ctx context.Context) (string, error) {
+			return identity.Fingerprint(ctx, v, a.opt.Machine.Hardware, a.opt.Clock)
+		},
+		AutoRotateDays: a.cfg.Profile.KeyAutoRotateDays,
+	})
+	return p, p.Run, nil
+}
+
+func (a *Agent) userAgent() string { return "amazon-ssm-agent/" + a.opt.Version }

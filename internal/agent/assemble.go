@@ -1,0 +1,229 @@
+package agent
+
+import (
+	"context"
+	"crypto/rsa"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"ssmagent/internal/command"
+	"ssmagent/internal/config"
+	"ssmagent/internal/control"
+	"ssmagent/internal/health"
+	"ssmagent/internal/identity"
+	"ssmagent/internal/job"
+	"ssmagent/internal/outbox"
+	"ssmagent/internal/ssmclient"
+	"ssmagent/internal/vault"
+	"ssmagent/internal/wire/doc"
+	"ssmagent/internal/wire/mds"
+	"ssmagent/internal/wire/mgs"
+	"ssmagent/internal/wire/ssm"
+	"ssmagent/platform"
+)
+
+// minBuffer is how many commands may wait at least. The stock agent has room
+// for five and makes the service deliver the rest again later.
+const minBuffer = 1000
+
+// channelPatience is how long the first full ping waits for the channel that
+// it reports.
+const channelPatience = time.Second
+
+// parts are what runs while the agent does.
+type parts struct {
+	runs   map[string]func(context.Context) error
+	outbox *outbox.Outbox
+}
+
+func (p parts) close() { _ = p.outbox.Close() }
+
+// assemble makes the parts and connects them; nothing runs yet.
+func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.PrivateKey, v *vault.Vault, h *http.Client) (parts, error) {
+	skew := new(ssmclient.Skew)
+	creds, keepFresh, err := a.credentials(ctx, id, key, v, h, skew)
+	if err != nil {
+		return parts{}, err
+	}
+	calls := caller{agent: a, id: id, creds: creds, http: h, skew: skew}
+	api, err := calls.client(config.ServiceSSM, ssm.TargetPrefix)
+	if err != nil {
+		return parts{}, err
+	}
+	polls, err := calls.polls()
+	if err != nil {
+		return parts{}, err
+	}
+	open, err := calls.gateway()
+	if err != nil {
+		return parts{}, err
+	}
+	dir := filepath.Join(a.opt.Machine.Paths.Data, strings.ReplaceAll(id.InstanceID, ":", "_"))
+	box, err := outbox.Open(a.opt.Machine.FS, filepath.Join(dir, "outbox"), a.opt.Clock, a.log)
+	if err != nil {
+		return parts{}, err
+	}
+	var channel *control.Control
+	replies := &command.Replies{Agent: a.info(), Clock: a.opt.Clock, Outbox: box, GatewayOpen: func() bool { return channel.Open() }}
+	queue := a.queue(filepath.Join(dir, "document", "jobs"), replies)
+	accept := command.New(command.Options{
+		Queue: queue, Replies: replies, Clock: a.opt.Clock, Log: a.log, Node: a.node(id),
+		Orchestration: filepath.Join(dir, "document", a.cfg.Agent.OrchestrationRootDir),
+	})
+	channel = control.New(control.Options{
+		InstanceID: id.InstanceID, Open: open, Calls: polls, Outbox: box, Clock: a.opt.Clock, Log: a.log,
+		Accept: func(ctx context.Context, d control.Delivery) control.Verdict {
+			return control.Verdict(accept.Accept(ctx, command.Delivery(d)))
+		},
+	})
+	ping := health.Pinger{
+		Client: api, InstanceID: id.InstanceID, AgentName: a.cfg.Agent.Name, AgentVersion: a.cfg.Agent.Version,
+		Info: a.opt.Machine.Info, Channel: a.settled(ctx, channel), Interval: time.Duration(a.cfg.Ssm.HealthFrequencyMinutes) * time.Minute,
+		Clock: a.opt.Clock, Log: a.log,
+	}
+	p := parts{outbox: box, runs: map[string]func(context.Context) error{
+		"commands": queue.Run, "channel": channel.Run, "health ping": ping.Run,
+	}}
+	if keepFresh != nil {
+		p.runs["credentials"] = keepFresh
+	}
+	return p, nil
+}
+
+// settled tells the channel in use. The pings start together with the channel,
+// so the first one that tells it waits a moment for it.
+func (a *Agent) settled(ctx context.Context, c *control.Control) func() string {
+	return func() string {
+		changed := c.Await()
+		if name := c.Channel(); name != "" {
+			return name
+		}
+		t := a.opt.Clock.NewTimer(channelPatience)
+		defer t.Stop()
+		select {
+		case <-changed:
+		case <-t.C():
+		case <-ctx.Done():
+		}
+		return c.Channel()
+	}
+}
+
+func (a *Agent) queue(dir string, sink job.Sink) *job.Queue {
+	m := a.opt.Machine
+	return job.New(job.Options{
+		Dir: dir, FS: m.FS, Clock: a.opt.Clock, Log: a.log, Sink: sink,
+		Workers: a.cfg.Mds.CommandWorkersLimit, Buffer: max(a.cfg.Mds.CommandWorkerBufferLimit, minBuffer), Retries: a.cfg.Mds.CommandRetryLimit,
+		Executable: m.Executable, Env: m.Env, Stderr: m.Stderr,
+		Start: m.Start, Find: m.Find, KillMarked: m.KillMarked, Dial: m.Dial, Reboot: m.Reboot,
+		Retention: time.Duration(a.cfg.Ssm.RunCommandLogsRetentionDurationHours) * time.Hour,
+		Cleanup:   cleanup(a.cfg.Ssm.OrchestrationDirectoryCleanup),
+	})
+}
+
+// cleanup is what OrchestrationDirectoryCleanup means.
+func cleanup(setting string) func([]doc.Result) bool {
+	return func(results []doc.Result) bool {
+		statuses := make([]doc.Status, len(results))
+		for i, r := range results {
+			statuses[i] = r.Status
+		}
+		s := doc.Aggregate(statuses)
+		switch setting {
+		case "clean-success":
+			return s == doc.Success
+		case "clean-success-failed":
+			return s == doc.Success || s == doc.Failed
+		}
+		return false
+	}
+}
+
+func (a *Agent) node(id identity.Identity) job.Node {
+	info := a.opt.Machine.Info()
+	return job.Node{
+		InstanceID: id.InstanceID, Region: id.Region, PlatformType: osName(info),
+		PlatformName: info.Name, PlatformVersion: info.Version,
+		DefaultWorkDir: a.opt.Machine.Paths.DefaultWorkDir, AsInvoker: a.opt.Machine.Paths.Root != "",
+	}
+}
+
+func (a *Agent) info() doc.AgentInfo {
+	return doc.AgentInfo{Lang: a.cfg.Os.Lang, Name: a.cfg.Agent.Name, OS: a.cfg.Os.Name, OSVer: a.cfg.Os.Version, Version: a.cfg.Agent.Version}
+}
+
+// osName is the platform in small letters, as documents and channels name it.
+func osName(i platform.Info) string { return strings.ToLower(i.Type) }
+
+// caller makes clients of the services.
+type caller struct {
+	agent *Agent
+	id    identity.Identity
+	creds aws.CredentialsProvider
+	http  *http.Client
+	skew  *ssmclient.Skew
+}
+
+func (c caller) signer(service string) ssmclient.CredentialsSigner {
+	return ssmclient.CredentialsSigner{Credentials: c.creds, Region: c.agent.cfg.SigningRegion(service, c.id.Region), Clock: c.agent.opt.Clock, Skew: c.skew}
+}
+
+func (c caller) client(service, prefix string) (*ssmclient.Client, error) {
+	endpoint, err := c.agent.cfg.Endpoint(service, c.id.Region)
+	if err != nil {
+		return nil, err
+	}
+	return &ssmclient.Client{
+		HTTP: c.http, Endpoint: endpoint, Service: service, TargetPrefix: prefix, UserAgent: c.agent.userAgent(),
+		Signer: c.signer(service), Clock: c.agent.opt.Clock, Log: c.agent.log, Skew: c.skew,
+	}, nil
+}
+
+// polls are the calls of ec2messages. The long poll has its own time-out and
+// repeats by itself.
+func (c caller) polls() (control.Caller, error) {
+	answers, err := c.client(config.ServiceMDS, mds.TargetPrefix)
+	if err != nil {
+		return nil, err
+	}
+	long := *answers
+	long.Timeout = time.Duration(c.agent.cfg.Mds.StopTimeoutMillis) * time.Millisecond
+	long.Retry = ssmclient.NoRetry()
+	return pollCalls{long: &long, answers: answers}, nil
+}
+
+type pollCalls struct{ long, answers *ssmclient.Client }
+
+// Call implements control.Caller.
+func (p pollCalls) Call(ctx context.Context, op string, in, out any) error {
+	if op == mds.OpGetMessages {
+		return p.long.Call(ctx, op, in, out)
+	}
+	return p.answers.Call(ctx, op, in, out)
+}
+
+// gateway opens the control channel.
+func (c caller) gateway() (func(context.Context) (control.Conn, error), error) {
+	a := c.agent
+	endpoint, err := a.cfg.Endpoint(config.ServiceMGS, c.id.Region)
+	if err != nil {
+		return nil, err
+	}
+	g := ssmclient.Gateway{HTTP: c.http, Endpoint: endpoint, Signer: c.signer(config.ServiceMGS), UserAgent: a.userAgent(), Clock: a.opt.Clock, Skew: c.skew}
+	hello := mgs.OpenControlChannel{AgentVersion: a.cfg.Agent.Version, PlatformType: osName(a.opt.Machine.Info())}
+	return func(ctx context.Context) (control.Conn, error) {
+		token, err := g.CreateControlChannel(ctx, c.id.InstanceID)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := g.DialControlChannel(ctx, c.id.InstanceID, token, hello)
+		if err != nil {
+			return nil, err
+		}
+		return conn, nil
+	}, nil
+}
