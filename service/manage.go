@@ -1,0 +1,134 @@
+package service
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	kardianos "github.com/kardianos/service"
+)
+
+//go:embed amazon-ssm-agent.service
+var unit string
+
+// packaged is where packages put the agent, as the unit's text has it.
+const packaged = "/usr/bin/amazon-ssm-agent"
+
+// Unit is the text of the systemd unit that packages ship.
+func Unit() string { return unit }
+
+// unitFor is the unit with another program and arguments.
+func unitFor(executable string, args []string) string {
+	words := []string{quoteUnit(executable)}
+	for _, a := range args {
+		words = append(words, quoteUnit(a))
+	}
+	return strings.Replace(unit, "ExecStart="+packaged, "ExecStart="+strings.Join(words, " "), 1)
+}
+
+// quoteUnit quotes a word of a command line (systemd.service(5)).
+func quoteUnit(s string) string {
+	s = strings.NewReplacer("%", "%%", "$", "$$").Replace(s)
+	if s != "" && !strings.ContainsAny(s, " \t\r\n\"'\\;") {
+		return s
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(s) + `"`
+}
+
+// Status is the state of a service.
+type Status string
+
+// The states of a service.
+const (
+	Running Status = "running"
+	Stopped Status = "stopped"
+)
+
+// Install registers the service with the service manager and enables it.
+func Install(o Options) error {
+	exe, err := o.executable()
+	if err == nil {
+		err = install(o, exe)
+	}
+	return deed("install", o, err)
+}
+
+// Uninstall removes the service from the service manager. It should be stopped before.
+func Uninstall(o Options) error { return manage("uninstall", o, kardianos.Service.Uninstall) }
+
+// Start asks the service manager to start the service.
+func Start(o Options) error { return manage("start", o, kardianos.Service.Start) }
+
+// Stop asks the service manager to stop the service.
+func Stop(o Options) error { return manage("stop", o, kardianos.Service.Stop) }
+
+// Restart asks the service manager to restart the service.
+func Restart(o Options) error { return manage("restart", o, kardianos.Service.Restart) }
+
+// State asks the service manager how the service is. ErrNotInstalled if it does not know it.
+func State(o Options) (Status, error) {
+	var status kardianos.Status
+	err := manage("ask for the state of", o, func(s kardianos.Service) (err error) {
+		status, err = s.Status()
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	if status == kardianos.StatusRunning {
+		return Running, nil
+	}
+	return Stopped, nil
+}
+
+func manage(what string, o Options, do func(kardianos.Service) error) error {
+	s, err := handle(o)
+	if err == nil {
+		err = do(s)
+	}
+	return deed(what, o, err)
+}
+
+func deed(what string, o Options, err error) error {
+	if errors.Is(err, kardianos.ErrNotInstalled) {
+		err = ErrNotInstalled
+	}
+	if err != nil {
+		return fmt.Errorf("%s service %s: %w", what, o.Name, err)
+	}
+	return nil
+}
+
+// handle is the service for managing it; nothing runs through it.
+func handle(o Options) (kardianos.Service, error) {
+	if err := manager(); err != nil {
+		return nil, err
+	}
+	exe, err := o.executable()
+	if err != nil {
+		return nil, err
+	}
+	return kardianos.New(&host{o: o}, o.config(exe))
+}
+
+func (o Options) config(exe string) *kardianos.Config {
+	return &kardianos.Config{
+		Name: o.Name, DisplayName: o.DisplayName, Description: o.Description,
+		Executable: exe, Arguments: o.Arguments,
+		Option: kardianos.KeyValue{"SystemdScript": unitFor(exe, o.Arguments)},
+	}
+}
+
+func (o Options) executable() (string, error) {
+	if o.Executable != "" {
+		return filepath.Abs(o.Executable)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this program: %w", err)
+	}
+	return exe, nil
+}
