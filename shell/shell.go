@@ -1,0 +1,96 @@
+// Package shell is the seam for terminals: a program on a pseudo terminal of
+// its own, whose end and whose last output nobody loses, and which leaves no
+// process behind when it is hung up.
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"ssmagent/platform/proc"
+)
+
+// Sizes of a terminal whose Spec names none.
+const (
+	DefaultRows = 24
+	DefaultCols = 80
+)
+
+// DefaultGrace is how long Hangup waits between SIGHUP and SIGKILL.
+const DefaultGrace = 2 * time.Second
+
+var (
+	// ErrExhausted says that the system has no terminal or no process left to
+	// give. It may have later.
+	ErrExhausted = errors.New("the system is exhausted")
+	// ErrEnded says that the terminal's program has ended, was hung up, or
+	// that the terminal was closed: no more input is taken.
+	ErrEnded = errors.New("terminal has ended")
+	// ErrLeftOver says that processes of the session still run after Hangup.
+	ErrLeftOver = errors.New("processes of the terminal's session still run")
+)
+
+// Spec is everything about a terminal to open.
+type Spec struct {
+	Path string   // absolute path of the program
+	Args []string // with argv[0]; nil for the path alone
+	Env  []string // the whole environment; nil means none
+	Dir  string   // working directory; empty means ours
+	// Rows and Cols are known to the program from its first instruction; 0
+	// for the default.
+	Rows, Cols uint16
+	// Principal is who the program runs as; the terminal is given to them.
+	Principal proc.Principal
+	// Grace is the time between SIGHUP and SIGKILL, 0 for DefaultGrace.
+	Grace time.Duration
+}
+
+// Terminal is a program with its terminal. Its methods are safe for concurrent
+// use, but there is one reader and one writer at a time.
+type Terminal interface {
+	// Read gives what the program and all that it started print. io.EOF comes
+	// once the program has ended and all has been read that was printed by
+	// then. Somebody must read at all times: a terminal that nobody reads
+	// stops its programs, even in what they take as input.
+	Read(p []byte) (int, error)
+	// Write types p. It blocks while the program takes no input, until it
+	// does or the terminal ends: then the error is ErrEnded.
+	Write(p []byte) (int, error)
+	// Resize tells the program the new size. A size with a 0 in it, or equal
+	// to the present one, is dropped.
+	Resize(rows, cols uint16) error
+	// Wait returns how the program ended, but not before Read has given the
+	// last of its output. It may be called often and by several.
+	Wait(ctx context.Context) (proc.State, error)
+	// Hangup ends all that runs in the terminal's session: SIGHUP, and after
+	// the grace SIGKILL. It returns when nothing runs any more, or with
+	// ErrLeftOver. It works also after the program has ended, for what it left
+	// in the background, until Close.
+	Hangup() error
+	// Close hangs up if the program still runs, and gives back all that the
+	// terminal holds. What a program that has ended left in the background
+	// goes on without a terminal. Close must be called, once is enough.
+	Close() error
+}
+
+// Open starts s in a new terminal. When ctx ends, the terminal is hung up.
+func Open(ctx context.Context, s Spec) (Terminal, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("open a terminal: %w", err)
+	}
+	if len(s.Args) == 0 {
+		s.Args = []string{s.Path}
+	}
+	if s.Rows == 0 || s.Cols == 0 {
+		s.Rows, s.Cols = DefaultRows, DefaultCols
+	}
+	if s.Grace <= 0 {
+		s.Grace = DefaultGrace
+	}
+	return open(ctx, s)
+}
+
+// Cap makes a size that a client sent one that terminals can have.
+func Cap(n uint32) uint16 { return uint16(min(n, 65535)) }
