@@ -1,0 +1,241 @@
+// Package fingerprint is the seam for telling whether this still is the machine
+// that was registered: the facts of its hardware, how to compare them, and the
+// record that is kept of them. Nothing of it but a random UUID leaves the
+// machine.
+package fingerprint
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+)
+
+// Properties that have the stock agent's names and values (platform 6.4). The
+// first two identify the machine; the one is of Linux, the other of Windows.
+const (
+	MachineID = "machine-id"
+	UUID      = "uuid"
+	Hostname  = "hostname-info"
+	IPAddress = "ipaddress-info"
+	MAC       = "macaddr-info"
+)
+
+// Properties of our own. The stock agent hashes what programs print; we hash
+// facts read without any, so the names differ from its, and both can stand in
+// one record.
+const (
+	Processor = "ssmagent-processor"
+	Memory    = "ssmagent-memory"
+	BIOS      = "ssmagent-bios"
+	System    = "ssmagent-system"
+	Disk      = "ssmagent-disk"
+	// Collector tells which version of the rules our own properties follow.
+	// It is no property of the machine and counts for nothing.
+	Collector = "ssmagent-collector"
+)
+
+// collectorVersion changes whenever a property of our own would come out
+// differently on the same machine.
+const collectorVersion = "1"
+
+// Thresholds of similarity, in percent.
+const (
+	DefaultThreshold = 40
+	Disabled         = -1
+)
+
+// ErrUnreadable says that the saved record is none.
+var ErrUnreadable = errors.New("the fingerprint record is unreadable and is kept as it is; " +
+	"restore it from a backup, or forget the registration (-register -clear) and register again")
+
+// Record is what is kept, in the stock agent's form (platform 6.3).
+type Record struct {
+	Fingerprint         string            `json:"fingerprint"`
+	HardwareHash        map[string]string `json:"hardwareHash"`
+	SimilarityThreshold int               `json:"similarityThreshold"`
+}
+
+// Read collects the facts of this machine. It runs no programs and asks no
+// network. A fact that cannot be had is the empty string.
+func Read(ctx context.Context) (map[string]string, error) {
+	facts, err := read(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read hardware facts: %w", err)
+	}
+	facts[Collector] = collectorVersion
+	return facts, validate(facts)
+}
+
+func validate(facts map[string]string) error {
+	for k, v := range facts {
+		if !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return fmt.Errorf("hardware fact %q contains invalid characters", k)
+		}
+	}
+	return nil
+}
+
+// ReadStock collects the stock agent's digests as that would, by running its
+// tools (a tool that is missing gives the empty string, as there). They are
+// for a record that is being made, so that the stock agent finds itself at
+// home when it comes back; never needed otherwise.
+func ReadStock(ctx context.Context) map[string]string { return readStock(ctx) }
+
+// Digest is how the stock agent notes an output: base64 of the MD5 of all of it.
+func Digest(raw []byte) string {
+	sum := md5.Sum(raw)
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// ValidThreshold says whether an operator may set n.
+func ValidThreshold(n int) bool { return n == Disabled || n >= 1 && n <= 100 }
+
+// Load reads a saved record; an empty one is the zero Record.
+func Load(saved []byte) (Record, error) {
+	var r Record
+	if len(saved) == 0 {
+		return r, nil
+	}
+	if err := json.Unmarshal(saved, &r); err != nil {
+		return Record{}, fmt.Errorf("%w (%w)", ErrUnreadable, err)
+	}
+	return r, validate(r.HardwareHash)
+}
+
+// Ensure returns the record to go on with, and whether it has to be saved. The
+// saved one is kept if current is similar to it (platform 6.5; then it is
+// changed only to take over the record of the stock agent or of older rules
+// of ours). Otherwise a new fingerprint is made, with the old record's
+// threshold, or threshold if there was none. An unreadable record is refused.
+func Ensure(saved []byte, current map[string]string, threshold int) (Record, bool, error) {
+	r, err := Load(saved)
+	if err != nil {
+		return Record{}, false, err
+	}
+	if err := validate(current); err != nil {
+		return Record{}, false, err
+	}
+	if r.Fingerprint != "" {
+		result := Compare(r.HardwareHash, current, r.SimilarityThreshold)
+		if result.Rebase {
+			return r.rebase(current), true, nil
+		}
+		if result.Similar {
+			return r, false, nil
+		}
+		threshold = r.SimilarityThreshold
+	}
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return Record{}, false, fmt.Errorf("make a fingerprint: %w", err)
+	}
+	return Record{id.String(), maps.Clone(current), threshold}, true, nil
+}
+
+// rebase notes current in r; digests that only the stock agent can make stay.
+func (r Record) rebase(current map[string]string) Record {
+	h := maps.Clone(r.HardwareHash)
+	if h == nil {
+		h = map[string]string{}
+	}
+	maps.Copy(h, current)
+	r.HardwareHash = h
+	return r
+}
+
+// Fill returns r with those of more that it does not have yet.
+func (r Record) Fill(more map[string]string) Record {
+	h := maps.Clone(more)
+	if h == nil {
+		h = map[string]string{}
+	}
+	maps.Copy(h, r.HardwareHash)
+	r.HardwareHash = h
+	return r
+}
+
+// Decision is which rule decided a comparison.
+type Decision string
+
+// The rules, in the order in which they are asked (platform 6.6).
+const (
+	ByDisabled   Decision = "disabled"
+	ByNoData     Decision = "no-data"
+	ByHardwareID Decision = "hardware-id-changed"
+	ByCollector  Decision = "collector-changed"
+	ByAddress    Decision = "ip-unchanged"
+	ByPercentage Decision = "percentage"
+)
+
+// Result is the outcome of a comparison.
+type Result struct {
+	Similar  bool
+	Decision Decision
+	// Rebase says that the saved record followed other rules than current, so
+	// that only the hardware id could be compared, and should be brought up to date.
+	Rebase bool
+	// Matched of Total properties are equal, which is Percent; for ByPercentage only.
+	Matched, Total int
+	Percent        float32
+	// Changed are the properties that differ, sorted.
+	Changed []string
+}
+
+// Compare tells whether current can be the machine of saved.
+func Compare(saved, current map[string]string, threshold int) Result {
+	return compare(saved, current, threshold, idOf(current))
+}
+
+func idOf(facts map[string]string) string {
+	if _, ok := facts[UUID]; ok {
+		return UUID
+	}
+	return MachineID
+}
+
+func compare(saved, current map[string]string, threshold int, id string) Result {
+	r := Result{Changed: changed(saved, current)}
+	other := current[Collector] != "" && saved[Collector] != current[Collector]
+	switch {
+	case threshold == Disabled:
+		r.Decision, r.Similar, r.Rebase = ByDisabled, true, other
+	case len(saved) == 0 || len(current) == 0:
+		r.Decision = ByNoData
+	case saved[id] != current[id]:
+		r.Decision = ByHardwareID
+	case other:
+		r.Decision, r.Similar, r.Rebase = ByCollector, true, true
+	case saved[IPAddress] == current[IPAddress]:
+		r.Decision, r.Similar = ByAddress, true
+	default:
+		r.Decision = ByPercentage
+		r.Total = len(current)
+		if _, ok := current[Collector]; ok {
+			r.Total--
+		}
+		r.Matched = r.Total - len(r.Changed)
+		r.Percent = float32(r.Matched) / float32(r.Total) * 100 // in 32 bits, as the stock agent
+		r.Similar = r.Percent >= float32(threshold)
+	}
+	return r
+}
+
+// changed lists the properties of current that saved has not or has otherwise.
+func changed(saved, current map[string]string) []string {
+	var out []string
+	for k, v := range current {
+		if old, ok := saved[k]; k != Collector && (!ok || old != v) {
+			out = append(out, k)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
