@@ -24,6 +24,7 @@ import (
 	"ssmagent/internal/controlplane/auth"
 	"ssmagent/internal/controlplane/commands"
 	"ssmagent/internal/controlplane/documents"
+	"ssmagent/internal/controlplane/gateway"
 	"ssmagent/internal/controlplane/nodes"
 	"ssmagent/internal/controlplane/pki"
 	"ssmagent/internal/controlplane/store"
@@ -55,6 +56,8 @@ type Options struct {
 	// WriteSecret writes a file as a whole (all or nothing, durable) that only
 	// its owner may read.
 	WriteSecret func(path string, data []byte) error
+	// NoGateway refuses control channels: nodes then poll ec2messages.
+	NoGateway bool
 	// TokenLife is how long nodes' credentials last; an hour when zero.
 	TokenLife time.Duration
 }
@@ -67,6 +70,7 @@ type Server struct {
 	nodes     *nodes.Service
 	documents *documents.Service
 	commands  *commands.Service
+	gateway   *gateway.Gateway
 	handler   http.Handler
 	ready     chan struct{}
 
@@ -151,6 +155,9 @@ func (s *Server) assemble() error {
 	}
 	s.nodes.OnDeregister(s.commands.NodeRemoved)
 	verifier := auth.New(auth.Options{Keys: keys, Issuer: issuer, Account: o.Account, Clock: o.Clock, PublicKey: s.nodes.PublicKey})
+	s.gateway = gateway.New(gateway.Options{Queue: s.commands, Clock: o.Clock, Log: o.Log.With("part", "gateway"), Verify: verifier.Caller, Endpoint: s.url})
+	s.nodes.SetPresence(s.gateway)
+	s.nodes.OnDeregister(s.gateway.Disconnect)
 	s.handler = s.routes(verifier)
 	return nil
 }
@@ -173,7 +180,7 @@ func (s *Server) writeConfig() error {
 func (s *Server) routes(v *auth.Verifier) http.Handler {
 	tagged := tags{db: s.db, types: map[string]tagged{"ManagedInstance": s.nodes, "Document": s.documents}}
 	dispatcher := &api.Dispatcher{
-		Ops:    api.Merge(s.nodes.Ops(), s.documents.Ops(), s.commands.Ops(), tagged.Ops()),
+		Ops:    api.Merge(s.nodes.Ops(), s.documents.Ops(), s.commands.Ops(), s.gateway.Ops(), tagged.Ops()),
 		Verify: v.Caller, Log: s.opt.Log.With("part", "api"),
 	}
 	sts := auth.STS{Verify: v.Caller, Log: s.opt.Log.With("part", "sts")}
@@ -185,6 +192,11 @@ func (s *Server) routes(v *auth.Verifier) http.Handler {
 		}
 		dispatcher.ServeHTTP(w, r)
 	})
+	if s.opt.NoGateway {
+		mux.HandleFunc("/v1/", gateway.Refuse)
+	} else {
+		mux.Handle("/v1/", s.gateway.Handler())
+	}
 	return auth.Guard(s.opt.Names, mux)
 }
 
@@ -217,6 +229,15 @@ func (s *Server) Endpoint() Endpoint {
 		e.CA = s.ca.Path()
 	}
 	return e
+}
+
+// url is where nodes of this machine reach the server, else those elsewhere.
+func (s *Server) url() string {
+	e := s.Endpoint()
+	if e.URL == "" {
+		return e.TLSURL
+	}
+	return e.URL
 }
 
 // tlsHost is the first name that clients know, with the listener's port.

@@ -14,6 +14,7 @@ import (
 	"ssmagent/internal/controlplane/api"
 	"ssmagent/internal/controlplane/commands"
 	"ssmagent/internal/wire/doc"
+	"ssmagent/internal/wire/mgs"
 )
 
 // Queue holds the messages for nodes and takes what nodes say about them;
@@ -76,6 +77,11 @@ func (g *Gateway) Handler() http.Handler {
 		refuse(w, http.StatusNotFound, "ResourceNotFoundException", "the message gateway has no such path")
 	})
 	return mux
+}
+
+// Refuse is a gateway that takes nobody: nodes turn to ec2messages.
+func Refuse(w http.ResponseWriter, _ *http.Request) {
+	refuse(w, http.StatusForbidden, mgs.CodeAccessDenied, "this control plane was started without its message gateway")
 }
 
 // decodeReply reads the content of a reply.
