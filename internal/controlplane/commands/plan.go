@@ -95,7 +95,9 @@ func stepTime(inputs any) time.Duration {
 		for _, e := range in {
 			sum = min(maxExecution, sum+stepTime(e))
 		}
-		return max(sum, doc.ExecutionTimeout(nil))
+		if len(in) > 0 {
+			return sum
+		}
 	}
 	return doc.ExecutionTimeout(nil)
 }
