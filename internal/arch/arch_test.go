@@ -32,7 +32,8 @@ func module() Rules {
 			{"internal/agent", "internal/controlplane/gateway"},
 			{"internal/controlplane", "internal/agenttest"},
 			// 7: the programs
-			{"cmd/internal/program"},
+			{"cmd/internal/connect"},
+			{"cmd/internal/program", "cmd/internal/bench", "internal/e2e"},
 			{"cmd/..."},
 		},
 		Forbidden: map[string][]string{

@@ -1,0 +1,114 @@
+package program
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"ssmagent/internal/agent"
+	"ssmagent/internal/clock"
+	"ssmagent/platform"
+	"ssmagent/platform/ipc"
+	"ssmagent/platform/proc"
+	"ssmagent/service"
+)
+
+// agentUserAgent is what the agent calls itself to the services.
+func agentUserAgent() string { return "amazon-ssm-agent/" + version }
+
+// serveAgent runs the agent as a service or in the foreground.
+func serveAgent(_ context.Context, s streams, f *agentFlags) int {
+	p, err := f.paths()
+	if err != nil {
+		s.failf("amazon-ssm-agent", "%v", err)
+		return exitFailed
+	}
+	cfg, err := loadConfig(s, p.ConfigFile)
+	if err != nil {
+		return exitFailed
+	}
+	var w io.Writer = s.err
+	if file, err := openLog(filepath.Join(p.Logs, "amazon-ssm-agent.log"), logSize); err == nil {
+		defer file.Close()
+		w = io.MultiWriter(s.err, file)
+	} else {
+		s.failf("amazon-ssm-agent", "log file: %v; logging to standard error only", err)
+	}
+	level := slog.LevelInfo
+	if os.Getenv("SSMAGENT_DEBUG") != "" {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+	m, err := machine(f.root, p)
+	if err != nil {
+		s.failf("amazon-ssm-agent", "%v", err)
+		return exitFailed
+	}
+	a, err := agent.New(agent.Options{Config: cfg, Machine: m, Log: log, Clock: clock.Real{}, Version: version})
+	if err != nil {
+		s.failf("amazon-ssm-agent", "%v", err)
+		return exitFailed
+	}
+	// An idle agent's heap is a few MB: collecting it a little more often
+	// costs less than keeping twice as much.
+	debug.SetGCPercent(50)
+	o := service.Default()
+	o.Log = log
+	if err := service.Run(o, a.Run); err != nil {
+		s.failf("amazon-ssm-agent", "%v", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// machine is this one.
+func machine(root string, p platform.Paths) (agent.Machine, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return agent.Machine{}, fmt.Errorf("find this program: %w", err)
+	}
+	return agent.Machine{
+		Info: platform.Read, Paths: p, FS: fileSystem(root), Hardware: hardware, Ambient: ambient,
+		Executable: exe, Env: os.Environ(), Stderr: os.Stderr,
+		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial,
+	}, nil
+}
+
+// serviceWords are the verbs of service management.
+var serviceWords = map[string]bool{"install": true, "uninstall": true, "start": true, "stop": true, "restart": true, "status": true}
+
+// manage asks the service manager.
+func manage(s streams, word string, rest []string) int {
+	if len(rest) > 0 {
+		s.failf("amazon-ssm-agent", "%s takes no more words", word)
+		return exitUsage
+	}
+	o := service.Default()
+	var err error
+	switch word {
+	case "install":
+		err = service.Install(o)
+	case "uninstall":
+		err = service.Uninstall(o)
+	case "start":
+		err = service.Start(o)
+	case "stop":
+		err = service.Stop(o)
+	case "restart":
+		err = service.Restart(o)
+	case "status":
+		var st service.Status
+		if st, err = service.State(o); err == nil {
+			fmt.Fprintln(s.out, st)
+		}
+	}
+	if err != nil {
+		s.failf("amazon-ssm-agent", "%v", err)
+		return exitFailed
+	}
+	return exitOK
+}

@@ -1,0 +1,23 @@
+package program
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/windows"
+
+	"ssmagent/internal/step/runscript"
+)
+
+// interpreters are those of Windows, at the stock agent's path.
+func interpreters() map[string]runscript.Interpreter {
+	path := filepath.Join(os.Getenv("SystemRoot"), "System32", "WindowsPowerShell", "v1.0", "powershell.exe")
+	return map[string]runscript.Interpreter{"aws:runPowerShellScript": runscript.WindowsPowerShell(path)}
+}
+
+// detach keeps the console's Ctrl-C from the child: its parent ends it.
+func detach(c *exec.Cmd) {
+	c.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.CREATE_NEW_PROCESS_GROUP}
+}

@@ -1,0 +1,156 @@
+package program
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+
+	"ssmagent/internal/clock"
+	"ssmagent/internal/config"
+	"ssmagent/internal/identity"
+	"ssmagent/internal/ssmclient"
+	"ssmagent/internal/vault"
+)
+
+// register is `amazon-ssm-agent -register`.
+func register(ctx context.Context, s streams, f *agentFlags) int {
+	p, err := f.paths()
+	if err != nil {
+		s.failf("amazon-ssm-agent", "%v", err)
+		return exitFailed
+	}
+	disk := fileSystem(f.root)
+	v := vault.New(disk, p.Data)
+	incomplete := f.region == "" || ((f.code == "" || f.id == "") && f.role == "")
+	switch {
+	case incomplete && f.clear:
+		if err := identity.Clear(v, clock.Real{}); err != nil {
+			s.failf("amazon-ssm-agent", "%v", err)
+			return exitFailed
+		}
+		fmt.Fprintln(s.err, "Registration information has been removed from the instance.")
+		return exitOK
+	case incomplete:
+		fmt.Fprintf(s.err, "amazon-ssm-agent: %v\n", identity.ErrIncomplete)
+		f.set.Usage()
+		return exitFailed
+	}
+	cfg, err := loadConfig(s, p.ConfigFile)
+	if err != nil {
+		return exitFailed
+	}
+	log := slog.New(slog.NewTextHandler(s.err, nil))
+	id, err := registerWith(ctx, s, f, cfg, identity.RegisterDeps{
+		Config: cfg, Vault: v, FS: disk, Data: p.Data, Hardware: hardware, UserAgent: agentUserAgent(),
+		Clock: clock.Real{}, Log: slog.New(slog.DiscardHandler), Ambient: ambient,
+	})
+	switch {
+	case errors.Is(err, identity.ErrCanceled):
+		log.Info(err.Error())
+		return exitFailed
+	case err != nil:
+		fmt.Fprintf(s.err, "Registration failed due to %v\n", err)
+		return exitFailed
+	}
+	fmt.Fprintf(s.err, "Successfully registered the instance with AWS SSM using Managed instance-id: %s\n", id.InstanceID)
+	return exitOK
+}
+
+func registerWith(ctx context.Context, s streams, f *agentFlags, cfg config.Config, d identity.RegisterDeps) (identity.Identity, error) {
+	o := identity.RegisterOptions{Code: f.code, ID: f.id, Role: f.role, Region: f.region, Yes: f.yes,
+		Confirm: identity.Prompt(s.in, s.out), DisableSimilarityCheck: f.disableSimilarity}
+	if f.tags != "" {
+		if err := json.Unmarshal([]byte(f.tags), &o.Tags); err != nil {
+			return identity.Identity{}, fmt.Errorf(`-tags is not a JSON list like [{"Key":"k","Value":"v"}]: %w`, err)
+		}
+	}
+	var err error
+	if d.HTTP, err = httpClient(cfg); err != nil {
+		return identity.Identity{}, err
+	}
+	return identity.Register(ctx, d, o)
+}
+
+// ambient is the machine's own AWS credential chain, for -register -role.
+func ambient(ctx context.Context, region string) (aws.CredentialsProvider, error) {
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(region))
+	return cfg.Credentials, err
+}
+
+// httpClient trusts the system's store and the configured bundle.
+func httpClient(cfg config.Config) (*http.Client, error) {
+	var ca []byte
+	if path := cfg.SSMAgent.CABundle; path != "" {
+		var err error
+		if ca, err = os.ReadFile(path); err != nil {
+			return nil, fmt.Errorf("ssmagent.CABundle: %w", err)
+		}
+	}
+	t, err := ssmclient.Transport(ca)
+	if err != nil {
+		return nil, fmt.Errorf("ssmagent.CABundle %s: %w", cfg.SSMAgent.CABundle, err)
+	}
+	return &http.Client{Transport: t, Timeout: time.Minute}, nil
+}
+
+// setThreshold is `amazon-ssm-agent -fingerprint`.
+func setThreshold(_ context.Context, s streams, f *agentFlags) int {
+	p, err := f.paths()
+	if err == nil {
+		err = identity.SetThreshold(vault.New(fileSystem(f.root), p.Data), f.threshold)
+	}
+	if err != nil {
+		fmt.Fprintf(s.err, "Error setting the SimilarityThreshold. %v\n", err)
+		return exitFailed
+	}
+	fmt.Fprintf(s.err, "Fingerprint SimilarityThreshold set to %d\n", f.threshold)
+	return exitOK
+}
+
+// loadConfig reads the configuration file and tells its warnings; an error is
+// told too, and returned only to say so.
+func loadConfig(s streams, path string) (config.Config, error) {
+	cfg, warnings, err := config.LoadFile(path)
+	for _, w := range warnings {
+		fmt.Fprintf(s.err, "amazon-ssm-agent: %s: %v\n", path, w)
+	}
+	if err != nil {
+		fmt.Fprintf(s.err, "amazon-ssm-agent: app config could not be loaded - %s: %v\n", path, err)
+	}
+	return cfg, err
+}
+
+// checkConfig is `amazon-ssm-agent -check-config`: 0 when the file says what
+// it seems to say, 1 when something in it has no effect or is wrong.
+func checkConfig(s streams, f *agentFlags) int {
+	p, err := f.paths()
+	if err != nil {
+		s.failf("amazon-ssm-agent", "%v", err)
+		return exitFailed
+	}
+	_, warnings, err := config.LoadFile(p.ConfigFile)
+	for _, w := range warnings {
+		fmt.Fprintf(s.out, "%s: warning: %v\n", p.ConfigFile, w)
+	}
+	switch {
+	case err != nil:
+		fmt.Fprintf(s.out, "%s: %v\n", p.ConfigFile, err)
+		return exitFailed
+	case len(warnings) > 0:
+		return exitFailed
+	}
+	if _, err := os.Stat(p.ConfigFile); errors.Is(err, os.ErrNotExist) {
+		fmt.Fprintf(s.out, "%s is not there: the defaults hold\n", p.ConfigFile)
+		return exitOK
+	}
+	fmt.Fprintf(s.out, "%s is fine\n", p.ConfigFile)
+	return exitOK
+}

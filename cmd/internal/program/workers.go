@@ -1,0 +1,64 @@
+package program
+
+import (
+	"context"
+	"os"
+
+	"ssmagent/internal/job"
+	"ssmagent/internal/step"
+	"ssmagent/internal/step/runscript"
+	"ssmagent/internal/wire/doc"
+	"ssmagent/internal/worker"
+	"ssmagent/platform/ipc"
+	"ssmagent/platform/proc"
+	"ssmagent/platform/secfile"
+)
+
+// documentWorker is the hidden program that runs one document.
+func documentWorker(ctx context.Context, s streams, args []string) int {
+	return worker.Main(ctx, args, worker.Deps{
+		FS: secfile.OS(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: s.err,
+		Listen: ipc.Listen, Plugins: plugins, Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants,
+	})
+}
+
+// plugins are the handlers of this build for one document.
+func plugins(r job.Request) step.Set {
+	set := step.Set{}
+	for _, action := range later {
+		set[action] = missing{action}
+	}
+	for action, i := range interpreters() {
+		set[action] = runscript.Plugin{
+			Interpreter: i, Starter: proc.Start, KillTree: proc.KillDescendants, Snapshot: proc.Descendants,
+			Extra: []string{
+				"AWS_SSM_INSTANCE_ID=" + r.Node.InstanceID, "AWS_SSM_REGION_NAME=" + r.Node.Region,
+				"AWS_SSM_PLATFORM_NAME=" + r.Node.PlatformName, "AWS_SSM_PLATFORM_VERSION=" + r.Node.PlatformVersion,
+			},
+			DefaultDir: r.Node.DefaultWorkDir,
+		}
+	}
+	return set
+}
+
+// sessionWorker will serve sessions.
+func sessionWorker(_ context.Context, s streams, _ []string) int {
+	s.failf("ssm-session-worker", "this version does not serve sessions")
+	return exitFailed
+}
+
+// later are the actions of Linux that this version does not run. A step says
+// so and fails: skipping it, as for a platform without a handler, would report
+// a success that is none.
+var later = []string{
+	"aws:runDocument", "aws:downloadContent", "aws:configurePackage", "aws:softwareInventory", "aws:refreshAssociation",
+	"aws:updateSsmAgent", "aws:domainJoin", "aws:configureDocker", "aws:runDockerAction",
+}
+
+// missing is a step that this version cannot run.
+type missing struct{ action string }
+
+// Run implements step.Plugin.
+func (m missing) Run(context.Context, step.Input) step.Outcome {
+	return step.Outcome{Status: doc.Failed, Code: 1, Error: m.action + " is not supported by ssmagent " + version + ": run the step with a script, or on a node with the stock agent"}
+}
