@@ -55,7 +55,9 @@ func (r reader) file(name string) string {
 	return string(b)
 }
 
-func (r reader) line(name string) string { return strings.TrimSpace(strings.ToValidUTF8(r.file(name), "?")) }
+func (r reader) line(name string) string {
+	return strings.TrimSpace(strings.ToValidUTF8(r.file(name), "?"))
+}
 
 // machineID has its final line feed, as the stock agent keeps it.
 func (r reader) machineID() string {
@@ -128,4 +130,3 @@ func output(ctx context.Context, name string, args ...string) string {
 	}
 	return Digest(out)
 }
-

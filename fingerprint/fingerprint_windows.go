@@ -32,7 +32,7 @@ func read(ctx context.Context) (map[string]string, error) {
 	v := windows.RtlGetVersion()
 	facts[UUID] = ""
 	if id != "" {
-		facts[UUID] = Digest([]byte(uuidOutput(id, usesCIM(v.MajorVersion, v.MinorVersion, v.BuildNumber))))
+		facts[UUID] = Digest([]byte(uuidOutput(id, usesCIM(v.MajorVersion, v.BuildNumber))))
 	}
 	facts[System] = digestFacts([]string{facts[System], machineGUID()})
 	facts[Disk] = digestFacts(disks())
@@ -105,7 +105,7 @@ func disk(name string) string {
 
 func readStock(ctx context.Context) map[string]string {
 	v := windows.RtlGetVersion()
-	cim := usesCIM(v.MajorVersion, v.MinorVersion, v.BuildNumber)
+	cim := usesCIM(v.MajorVersion, v.BuildNumber)
 	facts := map[string]string{}
 	for _, q := range windowsQueries() {
 		system := os.Getenv("SystemRoot")

@@ -29,7 +29,7 @@ func (q query) pipeline() string {
 }
 
 // usesCIM says which tool the stock agent asks on a system of this version.
-func usesCIM(major, minor, build uint32) bool { return major >= 10 && minor >= 0 && build >= 26040 }
+func usesCIM(major, build uint32) bool { return major >= 10 && build >= 26040 }
 
 // uuidOutput is what the tool prints for the UUID of the machine, so that its
 // digest can be had without running it.
