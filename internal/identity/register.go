@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"ssmagent/fingerprint"
 	"ssmagent/internal/backoff"
 	"ssmagent/internal/clock"
 	"ssmagent/internal/config"
@@ -26,15 +27,18 @@ import (
 
 // RegisterDeps are what Register needs of the world.
 type RegisterDeps struct {
-	Config    config.Config
-	Vault     *vault.Vault
-	FS        fsys.FS
-	Data      string // the instance data store, an absolute path
-	Hardware  Hardware
-	HTTP      *http.Client
-	UserAgent string
-	Clock     clock.Clock
-	Log       *slog.Logger
+	Config   config.Config
+	Vault    *vault.Vault
+	FS       fsys.FS
+	Data     string // the instance data store, an absolute path
+	Hardware Hardware
+	// StockHardware collects the stock agent's digests for a new fingerprint
+	// record, so that going back to it works; nil: not wanted.
+	StockHardware func(context.Context) map[string]string
+	HTTP          *http.Client
+	UserAgent     string
+	Clock         clock.Clock
+	Log           *slog.Logger
 	// Ambient finds the credentials that sign a registration with a role; nil
 	// where there are none.
 	Ambient func(ctx context.Context, region string) (aws.CredentialsProvider, error)
@@ -90,7 +94,10 @@ func Register(ctx context.Context, d RegisterDeps, o RegisterOptions) (Identity,
 		return Identity{}, fmt.Errorf("error generating instance fingerprint. %w", err)
 	}
 	if o.DisableSimilarityCheck {
-		print.SimilarityThreshold, fresh = disabledThreshold, true
+		print.SimilarityThreshold, fresh = fingerprint.Disabled, true
+	}
+	if fresh && d.StockHardware != nil {
+		print = print.Fill(d.StockHardware(ctx))
 	}
 	r := registrar{RegisterDeps: d, o: o, skew: &ssmclient.Skew{}}
 	id, err := r.call(ctx, key, print.Fingerprint)
@@ -139,7 +146,7 @@ type registrar struct {
 	skew *ssmclient.Skew
 }
 
-func (r registrar) call(ctx context.Context, key *rsa.PrivateKey, fingerprint string) (Identity, error) {
+func (r registrar) call(ctx context.Context, key *rsa.PrivateKey, print string) (Identity, error) {
 	endpoint, err := r.Config.Endpoint(config.ServiceSSM, r.o.Region)
 	if err != nil {
 		return Identity{}, err
@@ -152,7 +159,7 @@ func (r registrar) call(ctx context.Context, key *rsa.PrivateKey, fingerprint st
 		HTTP: r.HTTP, Endpoint: endpoint, Service: config.ServiceSSM, TargetPrefix: ssm.TargetPrefix, UserAgent: r.UserAgent,
 		Clock: r.Clock, Log: r.Log, Skew: r.skew, Retry: ssmclient.TokenRetry(),
 	}
-	in := ssm.RegisterManagedInstanceInput{Fingerprint: fingerprint, PublicKey: pub, PublicKeyType: sigv4.KeyType}
+	in := ssm.RegisterManagedInstanceInput{Fingerprint: print, PublicKey: pub, PublicKeyType: sigv4.KeyType}
 	if r.o.Role != "" {
 		in.IamRole, in.Tags = r.o.Role, r.o.Tags
 		if c.Signer, err = r.ambient(ctx); err != nil {
@@ -200,7 +207,7 @@ func (r registrar) advise(err error) error {
 
 // prove gets a first role token. A service that has only just learnt of the
 // node may need some seconds.
-func (r registrar) prove(ctx context.Context, id Identity, key *rsa.PrivateKey, fingerprint string) error {
+func (r registrar) prove(ctx context.Context, id Identity, key *rsa.PrivateKey, print string) error {
 	endpoint, err := r.Config.Endpoint(config.ServiceSSM, id.Region)
 	if err != nil {
 		return err
@@ -211,7 +218,7 @@ func (r registrar) prove(ctx context.Context, id Identity, key *rsa.PrivateKey, 
 	}
 	policy := backoff.Policy{First: time.Second, Factor: 2, Retries: 4}
 	err = backoff.Do(ctx, r.Clock, policy, func(ctx context.Context) error {
-		_, _, err := o.token(ctx, key, fingerprint)
+		_, _, err := o.token(ctx, key, print)
 		if ssmclient.Code(err) == fingerprintMismatch {
 			return backoff.Stop(err)
 		}
@@ -229,14 +236,14 @@ func orphan(id Identity) string {
 
 // save replaces fingerprint and registration; the fingerprint first, since the
 // one of a machine that was registered before is the same or is of no use.
-func (r registrar) save(id Identity, key *rsa.PrivateKey, print fingerprintRecord, fresh bool) error {
+func (r registrar) save(id Identity, key *rsa.PrivateKey, print fingerprint.Record, fresh bool) error {
 	rec, err := registration{InstanceID: id.InstanceID, Region: id.Region}.withKey(key, r.Clock.Now())
 	if err != nil {
 		return err
 	}
 	old, oldErr := r.Vault.Get(vault.InstanceFingerprint)
 	if fresh {
-		if err := print.store(r.Vault); err != nil {
+		if err := storeFingerprint(r.Vault, print); err != nil {
 			return err
 		}
 	}
@@ -272,7 +279,7 @@ func redact(err error, secret string) error {
 // Clear forgets the registration and the fingerprint, as -register -clear
 // does. The registration file stays, as with the stock agent.
 func Clear(v *vault.Vault, clk clock.Clock) error {
-	if err := (fingerprintRecord{}).store(v); err != nil {
+	if err := storeFingerprint(v, fingerprint.Record{}); err != nil {
 		return fmt.Errorf("clear the fingerprint: %w", err)
 	}
 	rec := registration{PrivateKeyCreatedDate: clk.Now().Local().Format(createdFormat)}

@@ -133,10 +133,8 @@ func (s *store) salvage(raw [][]byte) error {
 	if err := errors.Join(wal.Append(raw...), wal.Close()); err != nil {
 		return err
 	}
-	if err := s.fs.Rename(fresh, s.name()); err != nil {
-		return err
-	}
-	return s.fs.SyncDir(s.dir)
+	// OpenLog, which comes next, syncs the directory.
+	return s.fs.Rename(fresh, s.name())
 }
 
 func encode(entries []Entry) ([][]byte, error) {
