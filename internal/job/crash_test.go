@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -242,4 +243,82 @@ func FuzzRecords(f *testing.F) {
 		p.Results()
 		p.Done()
 	})
+}
+
+// TestSweptTombstoneDoesNotComeBackToLife crashes the machine at every
+// operation of the removal of a tombstone.
+func TestSweptTombstoneDoesNotComeBackToLife(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(40) {
+		for n, whole := 0, false; !whole; n++ {
+			disk := fsystest.NewDisk()
+			finishedJob(t, disk)
+			d := Dir{FS: disk, Path: "/data/jobs/one"}
+			if err := d.bury(); err != nil {
+				t.Fatal(err)
+			}
+			before := disk.Ops()
+			disk.StopAt(before + n)
+			d.remove()
+			whole = disk.Ops() < before+n
+			disk.StopAt(0)
+			disk.Crash(fsystest.Some(seed))
+			q := New(refusing(disk, newSink(), clock.Real{}))
+			found, err := q.recover(t.Context())
+			if err != nil || len(found)+len(q.pending) != 0 {
+				t.Fatalf("seed %d, stopped at %d: the command would run again (%v)", seed, n, err)
+			}
+		}
+	}
+}
+
+// TestSecondWorkerIsOnRecordAfterACrash: else a command that takes the machine
+// down with it would do so for ever.
+func TestSecondWorkerIsOnRecordAfterACrash(t *testing.T) {
+	t.Parallel()
+	disk := fsystest.NewDisk()
+	finishedJob(t, disk)
+	d := Dir{FS: disk, Path: "/data/jobs/one"}
+	for attempt := 1; attempt <= 2; attempt++ {
+		if err := d.saveWorker(workerRecord{PID: 7, Start: 8, Attempt: attempt}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	disk.Crash(fsystest.Nothing())
+	if w := d.loadWorker(); w.Attempt != 2 {
+		t.Errorf("%+v", w)
+	}
+}
+
+// TestJobsOfReleasesStayAdoptable takes up the job directories that releases
+// wrote, as testdata keeps them.
+func TestJobsOfReleasesStayAdoptable(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("testdata/v1/request.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := os.ReadFile("testdata/v1/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk := fsystest.NewDisk()
+	d := Dir{FS: disk, Path: "/data/jobs/9e107d9d-372b-4a5c-8f0a-1b2c3d4e5f60"}
+	for _, dir := range []string{"/data", "/data/jobs", d.Path} {
+		if err := disk.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(d.write(requestFile, raw, true), d.write(eventsFile, events, true), d.saveWorker(workerRecord{PID: 1, Start: 2, Attempt: 1})); err != nil {
+		t.Fatal(err)
+	}
+	q := New(refusing(disk, newSink(), clock.NewFake(epoch)))
+	if _, err := q.recover(t.Context()); err != nil || len(q.pending) != 1 {
+		t.Fatal(err, len(q.pending))
+	}
+	e := q.pending[0]
+	if e.req.Steps[1].Action != "aws:runShellScript" || e.req.Node.InstanceID != "mi-0a1b2c3d4e5f60718" || e.p.Open != "two" ||
+		len(e.p.History) != 1 || e.p.History[0].StandardOutput != "hello\n" || e.attempt != 1 {
+		t.Errorf("%+v %+v", e.req, e.p)
+	}
 }
