@@ -23,6 +23,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"ssmagent/internal/clock"
+	"ssmagent/internal/controlplane/store"
 	"ssmagent/internal/sigv4"
 	wire "ssmagent/internal/wire/ssm"
 )
@@ -69,7 +70,7 @@ func newPlane(t *testing.T) *plane {
 	t.Helper()
 	c := &shifted{}
 	p := &plane{t: t, clock: c, opt: Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Account: "111122223333",
-		Clock: c, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), WriteSecret: writeSecret}}
+		Clock: c, Log: discard(), WriteSecret: writeSecret}}
 	p.start()
 	return p
 }
@@ -171,12 +172,13 @@ func (p *plane) send(r *http.Request) answer {
 	return a
 }
 
-// call sends a call signed with c; without an access key, unsigned.
+// call sends a call signed with c at the plane's time; without an access key,
+// unsigned.
 func (p *plane) call(c aws.Credentials, target, body string) answer {
 	p.t.Helper()
 	r := p.request(target, body)
 	if c.AccessKeyID != "" {
-		if err := sigv4.Sign(context.Background(), r, []byte(body), c, "ssm", "eu-west-1", time.Now()); err != nil {
+		if err := sigv4.Sign(context.Background(), r, []byte(body), c, "ssm", "eu-west-1", p.clock.Now()); err != nil {
 			p.t.Fatal(err)
 		}
 	}
@@ -257,3 +259,19 @@ func (p *plane) ping(n node, platform string) {
 		p.t.Fatalf("ping: %d %s", a.status, a.body)
 	}
 }
+
+// statusOf says whether the register has the node online.
+func (p *plane) statusOf(id string) (online bool) {
+	p.t.Helper()
+	err := p.db.View(func(tx *store.Tx) error {
+		n, ok, err := p.nodes.Get(tx, id)
+		online = ok && p.nodes.Online(n)
+		return err
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return online
+}
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
