@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 )
 
@@ -187,7 +188,11 @@ func (d *decoder) objects(raw []byte, base int, path string, v reflect.Value) {
 }
 
 func (d *decoder) unknown(path, key string, line int) {
-	name := join(path, strings.ToValidUTF8(abbreviate([]byte(key)), "?"))
+	short := strings.ToValidUTF8(abbreviate([]byte(key)), "?")
+	if short == "" {
+		short = abbreviate([]byte(strconv.Quote(key))) // blanks only
+	}
+	name := join(path, short)
 	if path == "ssmagent" {
 		d.fail(line, name, "there is no such setting; known here: %s", strings.Join(names(reflect.TypeFor[SSMAgent]()), ", "))
 		return

@@ -248,8 +248,11 @@ func (r registrar) save(id Identity, key *rsa.PrivateKey, print fingerprint.Reco
 		}
 	}
 	if err := rec.store(r.Vault, vault.RegistrationKey); err != nil {
-		if fresh && oldErr == nil {
+		switch {
+		case fresh && oldErr == nil:
 			err = errors.Join(err, r.Vault.Put(vault.InstanceFingerprint, old))
+		case fresh:
+			err = errors.Join(err, r.Vault.Delete(vault.InstanceFingerprint))
 		}
 		return err
 	}

@@ -1,0 +1,247 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func load(t *testing.T, text string) (Config, []Warning) {
+	t.Helper()
+	c, w, err := Load(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, w
+}
+
+func TestEmptyFileIsDefault(t *testing.T) {
+	t.Parallel()
+	c, w := load(t, "{}")
+	if d := cmp.Diff(Default(), c); d != "" || len(w) != 0 {
+		t.Errorf("%s\n%v", d, w)
+	}
+}
+
+// TestTemplate loads the members of the stock template, in which some words
+// are empty; nothing of it deserves a warning.
+func TestTemplate(t *testing.T) {
+	t.Parallel()
+	f, err := os.Open("testdata/template.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c, w, err := Load(f)
+	if err != nil || len(w) != 0 {
+		t.Fatalf("%v, %v", err, w)
+	}
+	want := Default()
+	want.Agent.OrchestrationRootDir = ""
+	if d := cmp.Diff(want, c); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestNamesIgnoreCase(t *testing.T) {
+	t.Parallel()
+	c, w := load(t, `{"mds":{"COMMANDWORKERSLIMIT":9},"SSMAgent":{"cabundle":"`+abs()+`"},"KMS":{"Endpoint":"x"}}`)
+	if c.Mds.CommandWorkersLimit != 9 || c.SSMAgent.CABundle == "" || c.Kms.Endpoint != "x" || len(w) != 0 {
+		t.Errorf("%+v, %v", c, w)
+	}
+}
+
+// abs is an absolute path of this system, fit for JSON.
+func abs() string {
+	p, err := filepath.Abs("ca.pem")
+	if err != nil {
+		return "/ca.pem"
+	}
+	return filepath.ToSlash(p)
+}
+
+func TestOutOfRangeBecomesDefault(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		text string
+		get  func(Config) any
+		want any
+		warn string // empty: in range
+	}{
+		{`{"Profile":{"KeyAutoRotateDays":365}}`, func(c Config) any { return c.Profile.KeyAutoRotateDays }, 365, ""},
+		{`{"Profile":{"KeyAutoRotateDays":366}}`, func(c Config) any { return c.Profile.KeyAutoRotateDays }, 0, "between 0 and 365"},
+		{`{"Profile":{"KeyAutoRotateDays":-1}}`, func(c Config) any { return c.Profile.KeyAutoRotateDays }, 0, "between"},
+		{`{"Mds":{"CommandWorkersLimit":0}}`, func(c Config) any { return c.Mds.CommandWorkersLimit }, 5, "at least 1"},
+		{`{"Mds":{"CommandWorkersLimit":100000}}`, func(c Config) any { return c.Mds.CommandWorkersLimit }, 100000, ""},
+		{`{"Mds":{"CommandWorkerBufferLimit":-3}}`, func(c Config) any { return c.Mds.CommandWorkerBufferLimit }, 5, "at least 1"},
+		{`{"Mds":{"StopTimeoutMillis":9999}}`, func(c Config) any { return c.Mds.StopTimeoutMillis }, int64(20000), "between 10000"},
+		{`{"Mds":{"StopTimeoutMillis":1000000}}`, func(c Config) any { return c.Mds.StopTimeoutMillis }, int64(1000000), ""},
+		{`{"Mds":{"CommandRetryLimit":101}}`, func(c Config) any { return c.Mds.CommandRetryLimit }, 15, "between 1 and 100"},
+		{`{"Ssm":{"HealthFrequencyMinutes":4}}`, func(c Config) any { return c.Ssm.HealthFrequencyMinutes }, 5, "between 5 and 60"},
+		{`{"Ssm":{"HealthFrequencyMinutes":61}}`, func(c Config) any { return c.Ssm.HealthFrequencyMinutes }, 5, "between"},
+		{`{"Ssm":{"AssociationFrequencyMinutes":60}}`, func(c Config) any { return c.Ssm.AssociationFrequencyMinutes }, 60, ""},
+		{`{"Ssm":{"AssociationFrequencyMinutes":0}}`, func(c Config) any { return c.Ssm.AssociationFrequencyMinutes }, 10, "between"},
+		{`{"Ssm":{"AssociationLogsRetentionDurationHours":7}}`, func(c Config) any { return c.Ssm.AssociationLogsRetentionDurationHours }, 24, "at least 8"},
+		{`{"Ssm":{"RunCommandLogsRetentionDurationHours":7}}`, func(c Config) any { return c.Ssm.RunCommandLogsRetentionDurationHours }, 336, "at least 8"},
+		{`{"Ssm":{"SessionLogsRetentionDurationHours":-5}}`, func(c Config) any { return c.Ssm.SessionLogsRetentionDurationHours }, -5, ""},
+		{`{"Ssm":{"SessionLogsDestination":"Disk"}}`, func(c Config) any { return c.Ssm.SessionLogsDestination }, "none", "none of"},
+		{`{"Ssm":{"SessionLogsDestination":"disk"}}`, func(c Config) any { return c.Ssm.SessionLogsDestination }, "disk", ""},
+		{`{"Ssm":{"PluginLocalOutputCleanup":"never"}}`, func(c Config) any { return c.Ssm.PluginLocalOutputCleanup }, "default", "none of"},
+		{`{"Ssm":{"OrchestrationDirectoryCleanup":"clean-success"}}`, func(c Config) any { return c.Ssm.OrchestrationDirectoryCleanup }, "clean-success", ""},
+		{`{"Mgs":{"SessionWorkersLimit":0}}`, func(c Config) any { return c.Mgs.SessionWorkersLimit }, 5, "at least 1"},
+		{`{"Mgs":{"SessionWorkerBufferLimit":0}}`, func(c Config) any { return c.Mgs.SessionWorkerBufferLimit }, 1, "at least 1"},
+		{`{"Mgs":{"DeniedPortForwardingRemoteIPs":["10.0.0.1"]}}`, func(c Config) any { return c.Mgs.DeniedPortForwardingRemoteIPs }, []string{"10.0.0.1"}, ""},
+		{`{"Mgs":{"DeniedPortForwardingRemoteIPs":null}}`, func(c Config) any { return c.Mgs.DeniedPortForwardingRemoteIPs }, Default().Mgs.DeniedPortForwardingRemoteIPs, ""},
+		{`{"Agent":{"SelfUpdateScheduleDay":0}}`, func(c Config) any { return c.Agent.SelfUpdateScheduleDay }, 7, "between 1 and 7"},
+		{`{"Agent":{"AuditExpirationDay":31}}`, func(c Config) any { return c.Agent.AuditExpirationDay }, 7, "between 3 and 30"},
+		{`{"Agent":{"LongRunningWorkerMonitorIntervalSeconds":29}}`, func(c Config) any { return c.Agent.LongRunningWorkerMonitorIntervalSeconds }, 60, "between 30 and 1800"},
+		{`{"Agent":{"GoMaxProcForAgentWorker":-1}}`, func(c Config) any { return c.Agent.GoMaxProcForAgentWorker }, 0, "at least 0"},
+		{`{"Identity":{"ConsumptionOrder":["EC2","ec2","OnPrem"]}}`, func(c Config) any { return c.Identity.ConsumptionOrder }, []string{"EC2", "OnPrem"}, "dropped"},
+		{`{"Identity":{"ConsumptionOrder":["x"]}}`, func(c Config) any { return c.Identity.ConsumptionOrder }, []string{"OnPrem", "EC2", "CustomIdentity"}, "dropped"},
+		{`{"Identity":{"ConsumptionOrder":["ECS"]}}`, func(c Config) any { return c.Identity.ConsumptionOrder }, []string{"ECS"}, ""},
+		{`{"Identity":{"Ec2SystemInfoDetectionResponse":"yes"}}`, func(c Config) any { return c.Identity.Ec2SystemInfoDetectionResponse }, "", "none of"},
+		{`{"Identity":{"CustomIdentities":[{"InstanceID":"mi-1","CredentialsProvider":"Mine"}]}}`,
+			func(c Config) any { return c.Identity.CustomIdentities },
+			[]CustomIdentity{{InstanceID: "mi-1", CredentialsProvider: "DEFAULT"}}, "DEFAULT"},
+	} {
+		c, w := load(t, tc.text)
+		if got := tc.get(c); !reflect.DeepEqual(got, tc.want) {
+			t.Errorf("%s: %v, want %v", tc.text, got, tc.want)
+		}
+		if tc.warn == "" && len(w) != 0 || tc.warn != "" && (len(w) != 1 || !strings.Contains(w[0].String(), tc.warn)) {
+			t.Errorf("%s: warnings %v, want %q", tc.text, w, tc.warn)
+		}
+	}
+}
+
+func TestUnknownKeys(t *testing.T) {
+	t.Parallel()
+	_, w := load(t, "{\n \"Mds\": {\n  \"Sepp\": {\"a\":[1]}\n },\n \"Extra\": 1 }")
+	if len(w) != 2 || w[0].Line != 3 || w[0].Field != "Mds.Sepp" || w[1].Line != 5 || w[1].Field != "Extra" {
+		t.Errorf("%v", w)
+	}
+}
+
+// TestAllFaultsAtOnce: each with its line, its field and what to write.
+func TestAllFaultsAtOnce(t *testing.T) {
+	t.Parallel()
+	const text = `{
+ "Mds": { "CommandWorkersLimit": "many",
+          "CommandRetryLimit": 1.5 },
+ "Agent": [],
+ "Identity": { "ConsumptionOrder": "EC2",
+   "CustomIdentities": [ {"InstanceID": "a"},
+      {"InstanceID": 7} ] },
+ "ssmagent": { "CaBundel": "/x",
+   "CABundle": "relative.pem" }
+}`
+	_, _, err := Load(strings.NewReader(text))
+	var lines []string
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range j.Unwrap() {
+			lines = append(lines, e.Error())
+		}
+	}
+	want := []string{
+		`line 2: Mds.CommandWorkersLimit: must be a whole number, not "many"`,
+		`line 3: Mds.CommandRetryLimit: must be a whole number, not 1.5`,
+		`line 4: Agent: must be a JSON object, { … }`,
+		`line 5: Identity.ConsumptionOrder: must be a list of strings, not "EC2"`,
+		`line 7: Identity.CustomIdentities[1].InstanceID: must be a string, not 7`,
+		`line 8: ssmagent.CaBundel: there is no such setting; known here: CABundle`,
+		`line 9: ssmagent.CABundle: "relative.pem" must be an absolute path of a PEM file`,
+	}
+	if d := cmp.Diff(want, lines); d != "" {
+		t.Error(d)
+	}
+	if _, ok := errors.AsType[*Error](err); !ok {
+		t.Errorf("%T", err)
+	}
+}
+
+func TestNoJSON(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ text, says string }{
+		"empty":       {"", "line 1: not JSON"},
+		"cut":         {"{\n\"Mds\": {", "line 2: not JSON"},
+		"comment":     {"{\n\n// no\n}", "line 3: not JSON"},
+		"two":         {"{}\n{}", "line 2: not JSON"},
+		"mark":        {"\xef\xbb\xbf{}", "byte-order mark"},
+		"list":        {" [] ", "one JSON object"},
+		"null":        {"null", "one JSON object"},
+		"deep":        {strings.Repeat(`{"Mds":`, 20000), "not JSON"},
+		"large":       {strings.Repeat(" ", MaxFile+1), "larger than"},
+		"null member": {`{"Mds":null,"Agent":{"Name":null}} x`, "not JSON"},
+	} {
+		if _, _, err := Load(strings.NewReader(tc.text)); err == nil || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%s: %v, want %q", name, err, tc.says)
+		}
+	}
+	c, w := load(t, `{"Mds":null,"Agent":{"Name":null},"Os":{"Lang":""}}`)
+	if c.Mds != Default().Mds || c.Agent.Name != "amazon-ssm-agent" || c.Os.Lang != "" || len(w) != 0 {
+		t.Errorf("null and empty: %+v %v", c, w)
+	}
+	if _, _, err := Load(iotest.ErrReader(errors.New("gone"))); err == nil {
+		t.Error("a failing reader")
+	}
+}
+
+func TestLoadFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if c, w, err := LoadFile(filepath.Join(dir, "none.json")); err != nil || len(w) != 0 || !reflect.DeepEqual(c, Default()) {
+		t.Errorf("missing file: %v %v", w, err)
+	}
+	bad := filepath.Join(dir, "bad.json")
+	if err := os.WriteFile(bad, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := LoadFile(bad); err == nil || !strings.Contains(err.Error(), bad) {
+		t.Errorf("%v", err)
+	}
+	if _, _, err := LoadFile(dir); err == nil {
+		t.Error("a directory was read")
+	}
+}
+
+func TestComplete(t *testing.T) {
+	t.Parallel()
+	c := Default().Complete("linux", "3.3.9000.0")
+	if c.Os.Name != "linux" || c.Agent.Version != "3.3.9000.0" {
+		t.Errorf("%+v %+v", c.Os, c.Agent)
+	}
+	c.Os.Name, c.Agent.Version = "other", "1.2.3.4"
+	if again := c.Complete("linux", "3.3.9000.0"); again.Os.Name != "other" || again.Agent.Version != "1.2.3.4" {
+		t.Error("what the file says was overwritten")
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	template, err := os.ReadFile("testdata/template.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(template)
+	f.Add([]byte(`{"Identity":{"CustomIdentities":[{"a":1},{}]},"ssmagent":{"x":[{}]},"mds":{"CommandRetryLimit":1e9}}`))
+	f.Add([]byte("{\"\xff\":1,\"MDS\":{},\"MDS\":{}}"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, warnings, err := Load(strings.NewReader(string(b)))
+		for _, w := range warnings {
+			if w.Line < 1 || w.Field == "" {
+				t.Errorf("warning without a place: %+v", w)
+			}
+		}
+		if err != nil {
+			return
+		}
+		if c.Mds.CommandWorkersLimit < 1 || c.Ssm.HealthFrequencyMinutes < 5 || len(c.Identity.ConsumptionOrder) == 0 {
+			t.Errorf("out of range: %+v", c)
+		}
+	})
+}
