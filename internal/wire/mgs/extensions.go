@@ -1,0 +1,48 @@
+package mgs
+
+import "encoding/json"
+
+// Bounds of Extension.MaxPayload in bytes.
+const (
+	MinExtensionPayload = 1024
+	MaxExtensionPayload = 256 << 10
+	// LargePayload is what our own agent and client announce and use.
+	LargePayload = 32 << 10
+)
+
+// Extension is what our agent and our client tell each other in the Extensions
+// member of the handshake, as {"ssmagent":{"maxPayload":32768}}. The contract:
+//
+//   - Our agent puts it into every HandshakeRequest; our client puts its own
+//     into the HandshakeResponse when, and only when, the request had one.
+//   - From then on each side may send payloads of up to the other's MaxPayload.
+//   - In a session with a terminal the client's message right after the
+//     HandshakeResponse is the Size; it does not wait for HandshakeComplete,
+//     and the agent keeps what comes in between. Input comes after
+//     HandshakeComplete, as ever.
+//   - The client takes PayloadExitCode in every session type: the agent sends
+//     it, once, after the last output.
+type Extension struct {
+	MaxPayload int `json:"maxPayload,omitempty"` // bytes
+}
+
+type extensions struct {
+	SSMAgent *Extension `json:"ssmagent,omitempty"`
+}
+
+// EncodeExtension returns the Extensions member that carries e.
+func EncodeExtension(e Extension) (json.RawMessage, error) {
+	return json.Marshal(extensions{&e})
+}
+
+// DecodeExtension reads an Extensions member. It says false when the peer is
+// not ours. A MaxPayload out of bounds is brought into them, so that a peer
+// can only ever ask for less.
+func DecodeExtension(raw json.RawMessage) (Extension, bool) {
+	var x extensions
+	if len(raw) == 0 || json.Unmarshal(raw, &x) != nil || x.SSMAgent == nil {
+		return Extension{}, false
+	}
+	x.SSMAgent.MaxPayload = min(max(x.SSMAgent.MaxPayload, MinExtensionPayload), MaxExtensionPayload)
+	return *x.SSMAgent, true
+}
