@@ -16,7 +16,7 @@ func module() Rules {
 			// 0: words, and seams that need nothing of ours
 			{"internal/wire/frame", "internal/wire/mgs", "internal/wire/mds", "internal/wire/ssm", "internal/wire/doc",
 				"internal/clock", "internal/fsys", "internal/sigv4", "platform", "platform/proc", "platform/ipc",
-				"service", "fingerprint", "internal/arch"},
+				"service", "fingerprint", "platform/tty", "internal/arch"},
 			// 1: pure logic over the words, and the seams above a seam
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
 				"internal/config", "internal/controlplane/store", "platform/proc/proctest"},
@@ -27,9 +27,11 @@ func module() Rules {
 			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/operator",
 				"internal/controlplane/auth", "internal/controlplane/nodes", "internal/controlplane/documents"},
 			// 4: flows
-			{"internal/worker", "internal/command", "internal/controlplane/commands"},
+			{"internal/worker", "internal/command", "internal/controlplane/commands",
+				"internal/controlplane/sessions", "internal/client"},
 			// 5: the rims
-			{"internal/agent", "internal/controlplane/gateway"},
+			{"internal/agent", "internal/controlplane/gateway",
+				"internal/controlplane/relay", "internal/client/clienttest"},
 			{"internal/controlplane", "internal/agenttest"},
 			// 7: the programs
 			{"cmd/internal/connect"},

@@ -70,7 +70,7 @@ func TestRegistrationRefused(t *testing.T) {
 	}{
 		{"wrong code", strings.Repeat("x", 20), id, "code", nil},
 		{"expired", oldCode, oldID, "expired", nil},
-		{"exhausted", usedCode, usedID, "limit", nil},
+		{"exhausted", usedCode, usedID, "used up", nil},
 		{"nobody listens", code, id, "refused", map[string]any{"Ssm": map[string]any{"Endpoint": "http://" + nobody}}},
 	} {
 		said, rc, root := registerWith(t, p, tc.code, tc.id, tc.more)

@@ -108,3 +108,14 @@ func processes(root string) []int {
 	}
 	return pids
 }
+
+// workersOf lists the document workers of the agent at root.
+func workersOf(root string) []int {
+	var pids []int
+	for _, pid := range processes(root) {
+		if b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline"); strings.HasPrefix(string(b), "ssm-document-worker") {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 )
@@ -195,7 +195,7 @@ func (p *plane) sdk() *ssm.Client {
 	p.t.Helper()
 	cfg, err := config.LoadDefaultConfig(p.t.Context(), config.WithRegion("us-east-1"),
 		config.WithSharedCredentialsFiles([]string{p.creds}), config.WithSharedConfigFiles(nil),
-		config.WithHTTPClient(&http.Client{Timeout: patience}))
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(patience)))
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func TestBuildIsReproducible(t *testing.T) {
 		if out, err := make.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		out, err := exec.Command("sh", "-c", "sha256sum <"+filepath.Join(dir, "bin")+"/*/amazon-ssm-agent").CombinedOutput()
+		out, err := exec.Command("sh", "-c", "cat "+filepath.Join(dir, "bin")+"/*/amazon-ssm-agent | sha256sum").CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -21,7 +22,7 @@ func newGate(t *testing.T) gate {
 }
 
 func (g gate) script() []string {
-	return []string{"echo $$ $PPID >>" + g.ran, "until [ -e " + g.open + " ]; do sleep 0.05; done", "echo finished"}
+	return []string{"echo $$ >>" + g.ran, "until [ -e " + g.open + " ]; do sleep 0.05; done", "echo finished"}
 }
 
 func (g gate) release(t *testing.T) {
@@ -76,23 +77,19 @@ func TestKilledWorkerIsReportedOnceAndNotRunAgain(t *testing.T) {
 	n := p.node(&ssm.CreateActivationInput{})
 	g := newGate(t)
 	id := p.send(n.id, g.script()...)
-	pids := strings.Fields(p.file(g.ran, 1)[0])
-	worker, err := strconv.Atoi(pids[1])
-	if err != nil {
-		t.Fatal(err)
+	script := strings.Fields(p.file(g.ran, 1)[0])[0]
+	workers := workersOf(n.root)
+	if len(workers) != 1 {
+		t.Fatalf("workers: %v", workers)
 	}
-	w, err := os.FindProcess(worker)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Kill(); err != nil {
+	if err := syscall.Kill(workers[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	inv := p.invocation(id, n.id)
 	if inv.Status != types.CommandInvocationStatusFailed || !strings.Contains(aws.ToString(inv.StandardErrorContent)+aws.ToString(inv.StandardOutputContent), "not run again") {
 		t.Errorf("%s: %q %q", inv.Status, aws.ToString(inv.StandardOutputContent), aws.ToString(inv.StandardErrorContent))
 	}
-	eventually(t, "the orphaned script to be ended", func() bool { return !alive(pids[0]) })
+	eventually(t, "the orphaned script to be ended", func() bool { return !alive(script) })
 	g.once(t)
 	// The node is unharmed.
 	if inv := p.invocation(p.send(n.id, "echo next"), n.id); inv.Status != types.CommandInvocationStatusSuccess {

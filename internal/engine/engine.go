@@ -144,6 +144,8 @@ func (e *execution) lost(s doc.Step) doc.Result {
 		}
 		res.StandardOutput, res.StandardError = join(res.StandardOutput, out), join(res.StandardError, errText)
 	}
+	// Operators who look at one invocation see the streams only.
+	res.StandardError = strings.TrimPrefix(res.StandardError+"\n"+res.Error, "\n")
 	return e.finish(s, res)
 }
 

@@ -188,7 +188,7 @@ func (b *bench) startStop(ctx context.Context) error {
 }
 
 // onlineLine is what the agent logs when its control channel is open.
-const onlineLine = "control channel is open"
+const onlineLine = "control channel open"
 
 func (b *bench) size(context.Context) error {
 	fi, err := os.Stat(filepath.Join(b.bin, "amazon-ssm-agent"))

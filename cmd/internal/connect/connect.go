@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 
 	"ssmagent/internal/clock"
@@ -76,9 +77,19 @@ func Operator(ctx context.Context, p platform.Paths, c Target, userAgent string)
 		}
 	}
 	return operator.New(&ssmclient.Client{
-		HTTP: &http.Client{Timeout: time.Minute}, Endpoint: c.Endpoint, Service: "ssm", TargetPrefix: ssm.TargetPrefix,
+		HTTP: httpClient(cfg), Endpoint: c.Endpoint, Service: "ssm", TargetPrefix: ssm.TargetPrefix,
 		UserAgent: userAgent, Signer: operatorSigner{cfg.Credentials, cfg.Region}, Clock: clock.Real{}, Log: slog.New(slog.DiscardHandler),
 	}, clock.Real{}, cfg.Region, pace), nil
+}
+
+// httpClient is one with the transport of the AWS configuration: AWS_CA_BUNDLE
+// and the like count.
+func httpClient(cfg aws.Config) *http.Client {
+	c := &http.Client{Timeout: time.Minute}
+	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
+		c.Transport = b.GetTransport()
+	}
+	return c
 }
 
 // localEndpoint reads what the control plane of this machine left.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 
+	"ssmagent/fingerprint"
 	"ssmagent/internal/agent"
 	"ssmagent/internal/clock"
 	"ssmagent/platform"
@@ -72,7 +73,7 @@ func machine(root string, p platform.Paths) (agent.Machine, error) {
 		return agent.Machine{}, fmt.Errorf("find this program: %w", err)
 	}
 	return agent.Machine{
-		Info: platform.Read, Paths: p, FS: fileSystem(root), Hardware: hardware, Ambient: ambient,
+		Info: platform.Read, Paths: p, FS: fileSystem(root), Hardware: fingerprint.Read, Ambient: ambient,
 		Executable: exe, Env: os.Environ(), Stderr: os.Stderr,
 		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial,
 	}, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 
+	"ssmagent/fingerprint"
 	"ssmagent/internal/clock"
 	"ssmagent/internal/config"
 	"ssmagent/internal/identity"
@@ -49,7 +50,7 @@ func register(ctx context.Context, s streams, f *agentFlags) int {
 	}
 	log := slog.New(slog.NewTextHandler(s.err, nil))
 	id, err := registerWith(ctx, s, f, cfg, identity.RegisterDeps{
-		Config: cfg, Vault: v, FS: disk, Data: p.Data, Hardware: hardware, UserAgent: agentUserAgent(),
+		Config: cfg, Vault: v, FS: disk, Data: p.Data, Hardware: fingerprint.Read, UserAgent: agentUserAgent(),
 		Clock: clock.Real{}, Log: slog.New(slog.DiscardHandler), Ambient: ambient,
 	})
 	switch {
