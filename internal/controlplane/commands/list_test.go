@@ -80,7 +80,9 @@ func TestListCommands(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 3)
 	h := history(b)
-	at := func(minutes int) string { return start.Add(time.Duration(minutes) * time.Minute).Format(time.RFC3339Nano) }
+	at := func(minutes int) string {
+		return start.Add(time.Duration(minutes) * time.Minute).Format(time.RFC3339Nano)
+	}
 	f := func(key, value string) ssm.CommandFilter { return ssm.CommandFilter{Key: key, Value: value} }
 	for _, tc := range []struct {
 		name string

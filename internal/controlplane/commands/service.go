@@ -35,7 +35,8 @@ type Config struct {
 	Documents Documents
 	Clock     clock.Clock
 	Log       *slog.Logger
-	Region    string // names topics and URLs; "us-east-1" when empty
+	Region    string        // names topics and URLs; "us-east-1" when empty
+	NewID     func() string // a command's id; a random UUID when nil
 }
 
 // Service is Run Command. Safe for concurrent use.
@@ -45,13 +46,17 @@ type Service struct {
 	clock     clock.Clock
 	log       *slog.Logger
 	region    string
+	newID     func() string
 	queue     *queue
 }
 
 // New loads what is open from the store. It starts nothing: deadlines are
 // acted upon by Run.
 func New(cfg Config) (*Service, error) {
-	s := &Service{db: cfg.DB, documents: cfg.Documents, clock: cfg.Clock, log: cfg.Log, region: cfg.Region, queue: newQueue(cfg.Clock)}
+	s := &Service{db: cfg.DB, documents: cfg.Documents, clock: cfg.Clock, log: cfg.Log, region: cfg.Region, newID: cfg.NewID, queue: newQueue(cfg.Clock)}
+	if s.newID == nil {
+		s.newID = uuid.NewString
+	}
 	if s.region == "" {
 		s.region = "us-east-1"
 	}
@@ -196,8 +201,6 @@ func (t *txn) undeliverable(command, node string) error {
 	t.impose(inv, c, Undeliverable)
 	return nil
 }
-
-func (s *Service) newID() string { return uuid.NewString() }
 
 // topic is a topic as the service writes it: agents look at the prefix only.
 func (s *Service) topic(prefix string) string {

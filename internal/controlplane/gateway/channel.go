@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"ssmagent/internal/clock"
 	"ssmagent/internal/controlplane/commands"
 	"ssmagent/internal/wire/frame"
 	"ssmagent/internal/wire/mgs"
@@ -22,11 +23,11 @@ import (
 const (
 	pingEvery    = 30 * time.Second
 	pongDeadline = 20 * time.Second
-	writeTime    = 10 * time.Second
-	pushBatch    = 32   // jobs taken from the queue at once
-	maxUnacked   = 1024 // jobs whose frames are remembered
-	backlog      = 64   // frames received and not yet dealt with
-	maxBad       = 16   // malformed frames in a row
+	writeTime    = 10 * time.Second // for one frame
+	pushBatch    = 32               // jobs taken from the queue at once
+	maxUnacked   = 1024             // jobs whose frames are remembered
+	backlog      = 64               // frames received and not yet dealt with
+	maxBad       = 16               // malformed frames in a row
 )
 
 var (
@@ -34,11 +35,19 @@ var (
 	errDisconnected = errors.New("the node was deregistered")
 )
 
+// socket is what a channel needs of a websocket. All may be called at once.
+type socket interface {
+	Read(ctx context.Context) (websocket.MessageType, []byte, error)
+	Write(ctx context.Context, kind websocket.MessageType, b []byte) error
+	Ping(ctx context.Context) error // waits for the pong
+	CloseNow() error
+}
+
 // channel is one open control channel.
 type channel struct {
 	g    *Gateway
 	node string
-	conn *websocket.Conn
+	conn socket
 	log  *slog.Logger
 	stop context.CancelCauseFunc // set by run
 
@@ -51,7 +60,7 @@ type channel struct {
 	ended  error
 }
 
-func newChannel(g *Gateway, node string, conn *websocket.Conn, log *slog.Logger) *channel {
+func newChannel(g *Gateway, node string, conn socket, log *slog.Logger) *channel {
 	return &channel{g: g, node: node, conn: conn, log: log, room: make(chan struct{}, backlog),
 		lines: map[string][]frame.Message{}, sent: map[uuid.UUID]string{}, oddity: map[string]bool{}}
 }
@@ -63,6 +72,8 @@ func (c *channel) run(ctx context.Context) error {
 	c.mu.Lock()
 	c.stop = cancel
 	c.mu.Unlock()
+	pings := c.g.opt.Clock.NewTimer(pingEvery)
+	defer pings.Stop()
 	if old := c.g.hub.join(c); old != nil {
 		old.end(errReplaced)
 	}
@@ -71,7 +82,7 @@ func (c *channel) run(ctx context.Context) error {
 	defer context.AfterFunc(gctx, func() { _ = c.conn.CloseNow() })()
 	group.Go(func() error { return c.read(gctx) })
 	group.Go(func() error { return c.push(gctx) })
-	group.Go(func() error { return c.ping(gctx) })
+	group.Go(func() error { return c.ping(gctx, pings) })
 	err := group.Wait()
 	c.g.hub.leave(c)
 	c.g.opt.Queue.Release(c.node, c)
@@ -140,7 +151,7 @@ func (c *channel) send(ctx context.Context, m frame.Message) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	ctx, cancel := context.WithTimeout(ctx, c.g.writeTime)
 	defer cancel()
 	return c.conn.Write(ctx, websocket.MessageBinary, b)
 }
@@ -155,9 +166,7 @@ func (c *channel) answer(ctx context.Context, t string, v any) error {
 }
 
 // ping finds a peer that is gone without a word.
-func (c *channel) ping(ctx context.Context) error {
-	t := c.g.opt.Clock.NewTimer(pingEvery)
-	defer t.Stop()
+func (c *channel) ping(ctx context.Context, t clock.Timer) error {
 	for {
 		select {
 		case <-t.C():

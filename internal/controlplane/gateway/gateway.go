@@ -44,12 +44,14 @@ type Gateway struct {
 	opt    Options
 	hub    hub
 	tokens tokens
+
+	firstTime, writeTime time.Duration // shorter in tests
 }
 
 // New returns a gateway. It has nothing to close: channels end with the
 // context of their request.
 func New(o Options) *Gateway {
-	return &Gateway{opt: o, hub: newHub(), tokens: newTokens(o.Clock)}
+	return &Gateway{opt: o, hub: newHub(), tokens: newTokens(o.Clock), firstTime: firstDeadline, writeTime: writeTime}
 }
 
 // Connected says whether the node's control channel is up.

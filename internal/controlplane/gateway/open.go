@@ -117,12 +117,12 @@ func (g *Gateway) openControlChannel(w http.ResponseWriter, r *http.Request) {
 // first reads the text message that everything hangs on; it is not answered.
 func (g *Gateway) first(ctx context.Context, conn *websocket.Conn, node string) (m mgs.OpenControlChannel, err error) {
 	conn.SetReadLimit(maxFirst)
-	ctx, cancel := context.WithTimeout(ctx, firstDeadline)
+	ctx, cancel := context.WithTimeout(ctx, g.firstTime)
 	defer cancel()
 	kind, b, err := conn.Read(ctx)
 	switch {
 	case ctx.Err() != nil:
-		return m, fmt.Errorf("the first message did not come within %s", firstDeadline)
+		return m, fmt.Errorf("the first message did not come within %s", g.firstTime)
 	case err != nil:
 		return m, fmt.Errorf("read the first message: %w", err)
 	case kind != websocket.MessageText:
