@@ -192,6 +192,15 @@ func TestNoJSON(t *testing.T) {
 	}
 }
 
+func TestManyFaults(t *testing.T) {
+	t.Parallel()
+	const n = 5000
+	_, w := load(t, `{`+strings.Repeat("\"x\":0,\n", n)+`"y":0}`)
+	if len(w) != n+1 || w[n].Line != n+1 {
+		t.Errorf("%d warnings, the last %v", len(w), w[len(w)-1])
+	}
+}
+
 func TestLoadFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

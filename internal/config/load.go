@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -74,6 +75,11 @@ func Load(r io.Reader) (Config, []Warning, error) {
 		return cfg, nil, fmt.Errorf("the file is larger than %d bytes; is it the right one?", MaxFile)
 	}
 	d := &decoder{text: text, lines: map[string]int{}}
+	for i, c := range text {
+		if c == '\n' {
+			d.breaks = append(d.breaks, i)
+		}
+	}
 	if err := d.syntax(); err != nil {
 		return cfg, nil, err
 	}
@@ -85,13 +91,15 @@ func Load(r io.Reader) (Config, []Warning, error) {
 // decoder walks the text once and knows the line of everything it meets.
 type decoder struct {
 	text     []byte
+	breaks   []int          // offsets of the line feeds
 	lines    map[string]int // field -> line
 	warnings []Warning
 	errs     []error
 }
 
 func (d *decoder) line(offset int) int {
-	return 1 + bytes.Count(d.text[:min(max(offset, 0), len(d.text))], []byte{'\n'})
+	n, _ := slices.BinarySearch(d.breaks, offset)
+	return 1 + n
 }
 
 func (d *decoder) fail(line int, field, format string, args ...any) {
