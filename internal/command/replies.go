@@ -37,22 +37,27 @@ var _ job.Sink = (*Replies)(nil)
 const maxTrace = 4000
 
 // Report implements job.Sink.
-func (p *Replies) Report(_ context.Context, r job.Report) error {
+func (p *Replies) Report(_ context.Context, rs ...job.Report) error {
+	entries := make([]outbox.Entry, len(rs))
+	for i, r := range rs {
+		text, err := p.encode(p.reply(r), r.Request.Channel)
+		if err != nil {
+			return err
+		}
+		entries[i] = p.entry(r.Request.JobID, r.Request.Channel, "report "+strconv.Itoa(r.Seq), text)
+	}
+	return p.put(entries...)
+}
+
+func (p *Replies) reply(r job.Report) doc.Reply {
 	now := p.Clock.Now()
-	var reply doc.Reply
 	switch {
 	case r.Result != nil:
-		reply = doc.NewStepReply(p.Agent, now, r.Results, *r.Result)
+		return doc.NewStepReply(p.Agent, now, r.Results, *r.Result)
 	case r.Final:
-		reply = doc.NewReply(p.Agent, now, r.Results, aggregate(r.Results))
-	default:
-		reply = doc.NewReply(p.Agent, now, r.Results, doc.SuccessAndReboot)
+		return doc.NewReply(p.Agent, now, r.Results, aggregate(r.Results))
 	}
-	text, err := p.encode(reply, r.Request.Channel)
-	if err != nil {
-		return err
-	}
-	return p.put(r.Request.JobID, r.Request.Channel, "report "+strconv.Itoa(r.Seq), text)
+	return doc.NewReply(p.Agent, now, r.Results, doc.SuccessAndReboot)
 }
 
 func aggregate(results []doc.Result) doc.Status {
@@ -63,15 +68,18 @@ func aggregate(results []doc.Result) doc.Status {
 	return doc.Aggregate(statuses)
 }
 
-// put keeps a reply. Its id is the same whenever the same thing is reported
-// again, so that a repetition is known as one.
-func (p *Replies) put(jobID, channel, what, text string) error {
-	err := p.Outbox.Put(outbox.Entry{
+// entry is a reply to keep. Its id is the same whenever the same thing is
+// reported again, so that a repetition is known as one.
+func (p *Replies) entry(jobID, channel, what, text string) outbox.Entry {
+	return outbox.Entry{
 		ID:    uuid.NewSHA1(uuid.NameSpaceURL, []byte("ssmagent:"+jobID+":"+what)).String(),
 		JobID: jobID, Topic: mgs.TopicSendCommand, Content: text, Channel: channel, Created: p.Clock.Now(),
-	})
-	if err != nil {
-		return fmt.Errorf("keep the reply of %s: %w", clip(jobID), err)
+	}
+}
+
+func (p *Replies) put(entries ...outbox.Entry) error {
+	if err := p.Outbox.Put(entries...); err != nil {
+		return fmt.Errorf("keep the reply of %s: %w", clip(entries[0].JobID), err)
 	}
 	return nil
 }
@@ -86,7 +94,7 @@ func (p *Replies) refusal(d Delivery, cause error) error {
 	if err != nil {
 		return err
 	}
-	return p.put(d.JobID, d.Channel, "refusal", text)
+	return p.put(p.entry(d.JobID, d.Channel, "refusal", text))
 }
 
 // receipt is the InProgress reply that follows an acceptance.

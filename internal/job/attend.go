@@ -49,7 +49,7 @@ func (q *Queue) work(ctx context.Context, e *entry) error {
 		}
 	}
 	for again := false; ; again = true {
-		if err := q.reportSteps(ctx, e); err != nil {
+		if err := q.reportNews(ctx, e); err != nil {
 			return err
 		}
 		if e.p.Finished || e.p.Reboot && (again || !e.resumed) {
@@ -154,7 +154,7 @@ func (q *Queue) take(ctx context.Context, e *entry, ev Event) error {
 		return q.catchUp(ctx, e, ev.Seq+1)
 	}
 	e.p.Apply(ev.Record)
-	return q.reportSteps(ctx, e)
+	return q.reportNews(ctx, e)
 }
 
 // catchUp reads the log when there are more records than were told.
@@ -165,7 +165,7 @@ func (q *Queue) catchUp(ctx context.Context, e *entry, records int) error {
 	if err := q.retry(ctx, e, func() error { return e.reload() }); err != nil {
 		return err
 	}
-	return q.reportSteps(ctx, e)
+	return q.reportNews(ctx, e)
 }
 
 func (e *entry) reload() error {
@@ -244,13 +244,13 @@ func (q *Queue) conclude(ctx context.Context, e *entry, status doc.Status, text 
 	if err != nil {
 		return err
 	}
-	return q.reportSteps(ctx, e)
+	return q.reportNews(ctx, e)
 }
 
 // reboot restarts the machine for a step that asked for it. It returns nil
 // when that cannot be done and the job was concluded.
 func (q *Queue) reboot(ctx context.Context, e *entry) error {
-	err := q.report(ctx, e, Report{Results: e.p.Results(), Seq: 2*e.p.Records + 1})
+	err := q.report(ctx, e, Report{Request: e.req, Results: e.p.Results(), Seq: 2*e.p.Records + 1})
 	if err != nil {
 		return err
 	}

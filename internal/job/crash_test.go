@@ -120,13 +120,7 @@ func settleNow(t *testing.T, q *Queue, e *entry) bool {
 	if e.inherit() != nil || !e.p.Finished {
 		return false
 	}
-	for e.reported < len(e.p.History) {
-		r := e.p.History[e.reported]
-		_ = q.opt.Sink.Report(t.Context(), Report{Request: e.req, Result: &r, Results: e.p.upTo(e.reported), Seq: 2 * e.reported})
-		e.reported++
-	}
-	_ = q.opt.Sink.Report(t.Context(), Report{Request: e.req, Results: e.p.Results(), Final: true, Seq: 2*e.p.Records + 1})
-	return e.dir.bury() == nil
+	return q.reportNews(t.Context(), e) == nil && e.dir.bury() == nil
 }
 
 // finishedJob leaves what a worker leaves that ended without an agent.

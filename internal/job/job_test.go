@@ -31,14 +31,14 @@ type sink struct {
 
 func newSink() *sink { return &sink{news: make(chan struct{}, 100)} }
 
-func (s *sink) Report(_ context.Context, r Report) error {
+func (s *sink) Report(_ context.Context, rs ...Report) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fail > 0 {
 		s.fail--
 		return errors.New("the disk is full")
 	}
-	s.reports = append(s.reports, r)
+	s.reports = append(s.reports, rs...)
 	s.news <- struct{}{}
 	return nil
 }

@@ -146,7 +146,7 @@ func (q *Queue) reconnect(ctx context.Context, e *entry, p proc.Process) (*link,
 				l.close()
 				return nil, err
 			}
-			if err := q.reportSteps(ctx, e); err != nil {
+			if err := q.reportNews(ctx, e); err != nil {
 				l.close()
 				return nil, err
 			}

@@ -33,10 +33,11 @@ type Report struct {
 	Seq int
 }
 
-// Sink takes reports. Report returns nil once the report cannot get lost; it
-// is called one at a time for a job, and again when it returned an error.
+// Sink takes reports. Report returns nil once all of rs cannot get lost; it is
+// called one at a time for a job, and again with the same when it returned an
+// error.
 type Sink interface {
-	Report(ctx context.Context, r Report) error
+	Report(ctx context.Context, rs ...Report) error
 }
 
 // Options of a Queue. All but Stderr, Reboot, Retention and Cleanup is needed.
@@ -100,6 +101,7 @@ type entry struct {
 	// The rest belongs to the goroutine that attends the job.
 	p        *Progress
 	reported int          // results of p.History that the sink has
+	closed   bool         // the sink has the final report
 	process  proc.Process // a worker that an earlier agent started
 	attempt  int          // workers started so far
 	resumed  bool         // found on disk at start

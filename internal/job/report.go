@@ -7,33 +7,41 @@ import (
 	"ssmagent/internal/backoff"
 )
 
-// reportSteps hands the sink the results it does not have.
-func (q *Queue) reportSteps(ctx context.Context, e *entry) error {
-	for e.reported < len(e.p.History) {
-		r := e.p.History[e.reported]
-		// Step reports have even numbers, reports on the document odd ones.
-		if err := q.report(ctx, e, Report{Result: &r, Results: e.p.upTo(e.reported), Seq: 2 * e.reported}); err != nil {
-			return err
-		}
-		e.reported++
-		if e.p.Finished && e.reported == len(e.p.History) {
-			break // the tombstone will say it
-		}
-		if err := e.dir.saveReported(e.reported); err != nil {
-			e.log.Warn("note what was reported; a restart would repeat it", "error", err)
-		}
+// reportNews hands the sink the results that it does not have and, with the
+// last of them, the end.
+func (q *Queue) reportNews(ctx context.Context, e *entry) error {
+	// Step reports have even numbers, reports on the document odd ones.
+	var news []Report
+	for i := e.reported; i < len(e.p.History); i++ {
+		news = append(news, Report{Request: e.req, Result: &e.p.History[i], Results: e.p.upTo(i), Seq: 2 * i})
+	}
+	final := e.p.Finished && !e.closed
+	if final {
+		news = append(news, Report{Request: e.req, Results: e.p.Results(), Final: true, Seq: 2*e.p.Records + 1})
+	}
+	if len(news) == 0 {
+		return nil
+	}
+	if err := q.report(ctx, e, news...); err != nil {
+		return err
+	}
+	e.reported, e.closed = len(e.p.History), final
+	if final {
+		return nil // the tombstone will say it
+	}
+	if err := e.dir.saveReported(e.reported); err != nil {
+		e.log.Warn("note what was reported; a restart would repeat it", "error", err)
 	}
 	return nil
 }
 
-func (q *Queue) report(ctx context.Context, e *entry, r Report) error {
-	r.Request = e.req
-	return q.retry(ctx, e, func() error { return q.opt.Sink.Report(ctx, r) })
+func (q *Queue) report(ctx context.Context, e *entry, rs ...Report) error {
+	return q.retry(ctx, e, func() error { return q.opt.Sink.Report(ctx, rs...) })
 }
 
-// settle reports the end, turns the directory into a tombstone and forgets.
+// settle turns the directory of a reported job into a tombstone and forgets.
 func (q *Queue) settle(ctx context.Context, e *entry) error {
-	if err := q.report(ctx, e, Report{Results: e.p.Results(), Final: true, Seq: 2*e.p.Records + 1}); err != nil {
+	if err := q.reportNews(ctx, e); err != nil {
 		return err
 	}
 	if err := q.retry(ctx, e, e.dir.bury); err != nil {
@@ -44,6 +52,7 @@ func (q *Queue) settle(ctx context.Context, e *entry) error {
 	delete(q.live, e.req.ID)
 	q.graves = append(q.graves, grave{e.req.ID, now})
 	q.mu.Unlock()
+	e.log.Info("command finished", "steps", len(e.p.Results()))
 	q.cleanUp(ctx, e)
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"path/filepath"
 	"time"
@@ -120,7 +121,7 @@ func execute(ctx context.Context, a *agents, req job.Request, o job.Order, rec *
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { cancel(step.ErrShutdown) })()
 	defer a.onCancel(func() { cancel(step.ErrCancelled) })()
-	if err := fsys.MkdirAll(d.FS, req.Dir, 0o700); err != nil {
+	if err := makeDir(d.FS, req.Dir); err != nil {
 		return fmt.Errorf("make the orchestration directory: %w", err)
 	}
 	run := engine.Run{
@@ -137,6 +138,16 @@ func execute(ctx context.Context, a *agents, req job.Request, o job.Order, rec *
 		if kerr := d.KillDescendants(kctx, nil); kerr != nil && err == nil {
 			err = fmt.Errorf("end the command's processes: %w", kerr)
 		}
+	}
+	return err
+}
+
+// makeDir makes a directory that need not survive the machine: only its parent
+// is made with care, once.
+func makeDir(f fsys.FS, dir string) error {
+	err := f.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
+		return fsys.MkdirAll(f, dir, 0o700)
 	}
 	return err
 }

@@ -173,8 +173,10 @@ func (c call) kill(t *testing.T) {
 // sink hands reports on.
 type sink chan job.Report
 
-func (s sink) Report(_ context.Context, r job.Report) error {
-	s <- r
+func (s sink) Report(_ context.Context, rs ...job.Report) error {
+	for _, r := range rs {
+		s <- r
+	}
 	return nil
 }
 
