@@ -5,6 +5,7 @@ package controlplane
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -322,8 +323,8 @@ func (s *Server) Run(ctx context.Context) error {
 		g.Go(func() error { return served(srv.Serve(s.plain)) })
 	}
 	if s.tls != nil {
-		srv.TLSConfig = s.ca.TLSConfig()
-		g.Go(func() error { return served(srv.ServeTLS(s.tls, "", "")) })
+		l := tls.NewListener(s.tls, s.ca.TLSConfig())
+		g.Go(func() error { return served(srv.Serve(l)) })
 	}
 	g.Go(func() error { return s.commands.Run(gctx) })
 	g.Go(func() error {

@@ -63,7 +63,7 @@ func (p PageRequest) token(cursor string) string {
 
 func (p PageRequest) cursor() (string, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(p.Token)
-	if err != nil || len(raw) < tokenSum || string(p.sum(string(raw[tokenSum:]))) != string(raw[:tokenSum]) {
+	if err != nil || len(raw) < tokenSum || p.token(string(raw[tokenSum:])) != p.Token {
 		return "", Errorf(CodeNextToken, "NextToken is not one that %s gave for these filters: ask for the first page without it", p.Op)
 	}
 	return string(raw[tokenSum:]), nil

@@ -164,11 +164,11 @@ func join(path, name string) string {
 }
 
 func clipName(s string) string {
-	if q := clip(s); len(q) > 2 && q[1:len(q)-1] == s {
+	q := clip(s)
+	if len(q) > 2 && q[1:len(q)-1] == s {
 		return s
-	} else {
-		return q
 	}
+	return q
 }
 
 // isKind says whether raw starts like the JSON kind: { [ " n for null.
