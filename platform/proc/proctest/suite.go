@@ -108,6 +108,7 @@ func killed(t *testing.T) {
 }
 
 func exact(t *testing.T) {
+	t.Setenv("SSMAGENT_PROCTEST_OURS", "not the child's")
 	in, inW := pipe(t)
 	outR, out := pipe(t)
 	errR, errW := pipe(t)
@@ -130,9 +131,7 @@ func exact(t *testing.T) {
 	if !slices.Equal(r.Args, s.Args) {
 		t.Errorf("arguments %q, want %q", r.Args, s.Args)
 	}
-	slices.Sort(r.Env)
-	slices.Sort(s.Env)
-	if !slices.Equal(r.Env, s.Env) {
+	if !sameEnvironment(r.Env, s.Env) {
 		t.Errorf("environment %q, want %q", r.Env, s.Env)
 	}
 	if !strings.EqualFold(r.Dir, s.Dir) || r.Stdin != "to stdin" || r.Self != p.ID() {
