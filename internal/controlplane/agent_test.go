@@ -1,6 +1,11 @@
 package controlplane
 
 import (
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -163,6 +168,72 @@ func TestWorkedExamples(t *testing.T) {
 			t.Errorf("%d %s", a.status, a.body)
 		}
 	})
+}
+
+// TestEC2Node replays 4.6 and 10.4: a registration signed with ordinary
+// credentials, and a token call with the second signature by the key.
+func TestEC2Node(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	key, err := testKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := node{id: "i-0123456789abcdef0", fingerprint: "i-0123456789abcdef0", key: key}
+	registration := `{"Fingerprint":"` + n.id + `","PublicKey":"` + pubOf(t, n) + `","PublicKeyType":"Rsa"}`
+	if a := p.call(p.operator(), "AmazonSSM.RegisterManagedInstance", registration); a.body != `{"InstanceId":"i-0123456789abcdef0"}` {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	if a := p.call(p.operator(), "AmazonSSM.RegisterManagedInstance", registration); a.Type != "InstanceAlreadyRegistered" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := p.call(aws.Credentials{}, "AmazonSSM.RegisterManagedInstance", registration); a.Type != "InvalidActivation" {
+		t.Errorf("unsigned: %d %s", a.status, a.body)
+	}
+	token := func(by *rsa.PrivateKey, id string) answer {
+		body := `{"Fingerprint":"` + id + `"}`
+		r := p.request("AmazonSSM.RequestManagedInstanceRoleToken", body)
+		if err := sigv4.Sign(t.Context(), r, []byte(body), p.operator(), "ssm", "eu-west-1", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if by != nil {
+			sum := sha256.Sum256([]byte(r.Header.Get("Authorization")))
+			proof, err := rsa.SignPSS(rand.Reader, by, crypto.SHA256, sum[:], &rsa.PSSOptions{SaltLength: 32})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header["SSM-AsymmetricKeyAuthorization"] = []string{"Signature=" + base64.StdEncoding.EncodeToString(proof)}
+		}
+		return p.send(r)
+	}
+	stranger, err := sigv4.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		a    answer
+		code string
+	}{
+		"another key":  {token(stranger, n.id), "InvalidSignatureException"},
+		"another node": {token(key, "i-0123456789abcdef1"), "AccessDeniedException"},
+		"no node":      {token(key, "x"), "AccessDeniedException"},
+		"no proof":     {token(nil, n.id), "AccessDeniedException"},
+	} {
+		if tc.a.Type != tc.code {
+			t.Errorf("%s: %d %s", name, tc.a.status, tc.a.body)
+		}
+	}
+	a := token(key, n.id)
+	var out wire.RequestManagedInstanceRoleTokenOutput
+	if err := json.Unmarshal([]byte(a.body), &out); err != nil || a.status != 200 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	n.Credentials = aws.Credentials{AccessKeyID: out.AccessKeyId, SecretAccessKey: out.SecretAccessKey, SessionToken: out.SessionToken}
+	p.ping(n, "Linux")
+	found, err := p.nodesOf(ssm.DescribeInstanceInformationInput{})
+	if err != nil || len(found) != 1 || found[0].ResourceType != "EC2Instance" || found[0].SourceType != "AWS::EC2::Instance" || *found[0].InstanceId != n.id {
+		t.Errorf("%+v %v", found, err)
+	}
 }
 
 const document22 = `{"schemaVersion":"2.2","description":"d","parameters":{"commands":{"type":"StringList","default":["uptime"]}},"mainSteps":[{"action":"aws:runShellScript","name":"one","inputs":{"runCommand":"{{ commands }}"}}]}`

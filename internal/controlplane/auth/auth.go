@@ -101,6 +101,9 @@ func (v *Verifier) operator(c api.Caller, s sigv4.Signature, r *http.Request, bo
 	}
 	c.Kind, c.UserID = api.Operator, key.ID
 	c.ARN = fmt.Sprintf("arn:aws:iam::%s:user/%s", v.opt.Account, key.Name)
+	if r.Header.Get(headerKeyProof) != "" {
+		return v.keyProof(c, r, body)
+	}
 	return c, nil
 }
 

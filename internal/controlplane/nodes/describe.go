@@ -10,8 +10,18 @@ import (
 	"ssmagent/internal/wire/ssm"
 )
 
-// sourceType is what hybrid nodes come from.
-const sourceType = "AWS::SSM::ManagedInstance"
+// What nodes come from.
+const (
+	sourceHybrid = "AWS::SSM::ManagedInstance"
+	sourceEC2    = "AWS::EC2::Instance"
+)
+
+func sourceType(n Node) string {
+	if resourceType(n) == "EC2Instance" {
+		return sourceEC2
+	}
+	return sourceHybrid
+}
 
 func (s *Service) describe(_ context.Context, _ api.Caller, in ssm.DescribeInstanceInformationInput) (ssm.DescribeInstanceInformationOutput, error) {
 	var out ssm.DescribeInstanceInformationOutput
@@ -48,7 +58,7 @@ func (s *Service) describeNode(n Node) ssm.InstanceInformation {
 		InstanceId: n.ID, PingStatus: s.pingStatus(n), AgentVersion: n.Info.AgentVersion, PlatformType: n.Info.PlatformType,
 		PlatformName: n.Info.PlatformName, PlatformVersion: n.Info.PlatformVersion, ActivationId: n.ActivationID, IamRole: n.IAMRole,
 		RegistrationDate: &ssm.Time{Time: n.Registered}, ResourceType: resourceType(n), Name: n.Name, IPAddress: n.Info.IPAddress,
-		ComputerName: n.Info.ComputerName, SourceId: n.ID, SourceType: sourceType,
+		ComputerName: n.Info.ComputerName, SourceId: n.ID, SourceType: sourceType(n),
 	}
 	if !n.LastPing.IsZero() {
 		i.LastPingDateTime = &ssm.Time{Time: n.LastPing}
@@ -104,7 +114,7 @@ func checkNodeFilter(f ssm.InstanceFilter, newer bool) error {
 	case f.Key == "ResourceType":
 		values = []string{"ManagedInstance", "EC2Instance"}
 	case newer && f.Key == "SourceTypes":
-		values = []string{"AWS::EC2::Instance", "AWS::IoT::Thing", sourceType}
+		values = []string{sourceEC2, "AWS::IoT::Thing", sourceHybrid}
 	case newer && (f.Key == "SourceIds" || f.Key == "tag-key" || strings.HasPrefix(f.Key, "tag:") && len(f.Key) > 4):
 	default:
 		return api.Errorf("InvalidFilterKey", "the filter key %q is not known", clip(f.Key))
@@ -150,7 +160,7 @@ func (s *Service) values(n Node, key string) []string {
 	case "ResourceType":
 		return []string{resourceType(n)}
 	case "SourceTypes":
-		return []string{sourceType}
+		return []string{sourceType(n)}
 	case "tag-key":
 		keys := make([]string, 0, len(n.Tags))
 		for _, t := range n.Tags {

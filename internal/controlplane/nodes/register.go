@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"crypto/subtle"
+	"strings"
 	"time"
 
 	"ssmagent/internal/controlplane/api"
@@ -28,7 +29,7 @@ func (s *Service) register(_ context.Context, c api.Caller, in ssm.RegisterManag
 			}
 		}
 		var err error
-		if n.ID, err = freeID(tx); err != nil {
+		if n.ID, err = newNodeID(tx, in); err != nil {
 			return err
 		}
 		out.InstanceId = n.ID
@@ -39,6 +40,24 @@ func (s *Service) register(_ context.Context, c api.Caller, in ssm.RegisterManag
 	}
 	s.opt.Log.Info("node registered", "node", out.InstanceId, "activation", in.ActivationId, "address", c.SourceIP)
 	return out, nil
+}
+
+// newNodeID is a new id, or on EC2 the instance's own, which is taken once.
+func newNodeID(tx *store.Tx, in ssm.RegisterManagedInstanceInput) (string, error) {
+	if !onEC2(in) {
+		return freeID(tx)
+	}
+	_, taken, err := Nodes.Get(tx, in.Fingerprint)
+	if err == nil && taken {
+		err = api.Errorf("InstanceAlreadyRegistered", "%s is registered already", in.Fingerprint)
+	}
+	return in.Fingerprint, err
+}
+
+// onEC2 says whether a registration is that of an EC2 instance: signed, with
+// neither an activation nor a role, its id as fingerprint.
+func onEC2(in ssm.RegisterManagedInstanceInput) bool {
+	return in.ActivationId == "" && in.IamRole == "" && strings.HasPrefix(in.Fingerprint, "i-") && api.Matches("instanceId", in.Fingerprint)
 }
 
 func checkRegistration(c api.Caller, in ssm.RegisterManagedInstanceInput) error {
@@ -57,6 +76,8 @@ func checkRegistration(c api.Caller, in ssm.RegisterManagedInstanceInput) error 
 		return nil
 	case c.Kind != api.Operator:
 		return api.Errorf("InvalidActivation", "an unsigned registration needs ActivationId and ActivationCode")
+	case onEC2(in):
+		return nil
 	case in.IamRole == "" || len(in.IamRole) > 64:
 		return api.Errorf(api.CodeValidation, "IamRole has %d characters, needs 1 to 64 for a registration without an activation", len(in.IamRole))
 	}
