@@ -166,7 +166,9 @@ func (t *terminal) Hangup() error {
 func (t *terminal) Close() error {
 	t.closeOnce.Do(func() {
 		if !t.hasExited() {
-			t.closeErr = t.Hangup()
+			if t.closeErr = t.Hangup(); t.closeErr == nil {
+				t.awaitExit() // it is a zombie, which the waiter is about to see
+			}
 		}
 		t.stop()
 		if !t.hasExited() {
@@ -181,6 +183,15 @@ func (t *terminal) Close() error {
 		reap(t.pid)
 	})
 	return t.closeErr
+}
+
+func (t *terminal) awaitExit() {
+	timer := time.NewTimer(killWait)
+	defer timer.Stop()
+	select {
+	case <-t.exited:
+	case <-timer.C: // a /proc that hides processes had it look gone
+	}
 }
 
 // shut closes the master end, which hangs up the slave end.

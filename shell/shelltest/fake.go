@@ -15,7 +15,7 @@ import (
 )
 
 // Path is the only program that a Fake has: a shell that knows echo, stty,
-// cat, read, sleep, seq, kill, nohup, exit, true, false, $$, $! and a command
+// cat, read, sleep, seq, kill, nohup, trap ” HUP, exit, true, false, $$, $! and a command
 // in the background, separated by blanks, semicolons and lines. Without
 // "-c" it is interactive and shows PS1.
 const Path = "/bin/sh"
@@ -131,11 +131,13 @@ type tty struct {
 	foreground *process // beside the shell
 	leader     *process
 	deaf       bool // the shell ignores ^C
-	procs      map[*process]bool
-	exited     bool
-	drained    bool
-	closed     bool
-	state      proc.State
+	// interrupted: ^C came between two commands of a shell that ignores it.
+	interrupted bool
+	procs       map[*process]bool
+	exited      bool
+	drained     bool
+	closed      bool
+	state       proc.State
 }
 
 // buffer is how much a fake terminal holds either way.

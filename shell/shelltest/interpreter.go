@@ -18,6 +18,7 @@ type interpreter struct {
 	lastPID     int // $!
 	code        int // of the last command
 	done        bool
+	ignoreHUP   bool
 }
 
 func (s *interpreter) main() {
@@ -84,6 +85,10 @@ func (s *interpreter) command(args []string, background bool) {
 		}
 		s.done = true
 		return
+	case "trap": // '' HUP, the only one
+		s.ignoreHUP = true
+		s.t.ignoreHangup(s.p)
+		return
 	case "kill":
 		s.kill(args[1:])
 		return
@@ -97,7 +102,7 @@ func (s *interpreter) command(args []string, background bool) {
 	if nohup {
 		args = args[1:]
 	}
-	p := s.t.start(nohup)
+	p := s.t.start(nohup || s.ignoreHUP)
 	if background {
 		s.lastPID, s.code = p.pid, 0
 		s.t.running.Go(func() { s.t.end(p, s.program(p, args)) })
@@ -119,6 +124,16 @@ func (t *tty) setForeground(p *process) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.foreground = p
+	if p != nil && t.interrupted { // the key was pressed as it started
+		t.interrupted = false
+		t.signal(p, "interrupt")
+	}
+}
+
+func (t *tty) ignoreHangup(p *process) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p.nohup = true
 }
 
 // kill takes -NAME and a pid of this terminal.

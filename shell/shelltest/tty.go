@@ -63,10 +63,9 @@ func (t *tty) key(c byte) {
 		if !t.deaf {
 			t.signal(t.leader, "interrupt")
 		}
-		if t.deaf && t.foreground == nil {
-			t.typed([]byte("\n")) // the shell gives up its line
-			t.show('\n')
-		}
+		t.in, t.inBytes = nil, 0
+		t.interrupted = t.deaf && t.foreground == nil
+		t.cond.Broadcast()
 	case 0x04:
 		t.typed(t.line)
 		t.line = nil
@@ -117,6 +116,11 @@ func (t *tty) take(p *process) ([]byte, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for len(t.in) == 0 {
+		if t.interrupted && p == t.leader {
+			t.interrupted = false
+			t.show('\n')
+			return []byte("\n"), true // the shell gives up its line
+		}
 		if t.exited || !t.wait(p) {
 			return nil, t.exited && p.signal == ""
 		}
