@@ -79,8 +79,8 @@ type Options struct {
 
 // Timing of the channel.
 const (
-	pingEvery    = 30 * time.Second
-	pongWithin   = 15 * time.Second
+	pingEvery    = 54 * time.Second // as in stock; every wake-up of an idle process costs
+	pongWithin   = 15 * time.Second // stock notices a dead gateway after 114 s
 	writeWithin  = 30 * time.Second
 	stableAfter  = 10 * time.Second // a channel that lived so long was a good one
 	firstRetry   = 250 * time.Millisecond

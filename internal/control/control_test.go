@@ -267,7 +267,7 @@ func TestChannelIsOpenedAgain(t *testing.T) {
 			<-time.After(20 * time.Second) // nothing but pings
 			synctest.Wait()
 		}
-		if c.pings.Load() != 3 {
+		if c.pings.Load() != 1 {
 			t.Errorf("%d pings in 100 s", c.pings.Load())
 		}
 		start := time.Now()
@@ -279,7 +279,7 @@ func TestChannelIsOpenedAgain(t *testing.T) {
 		start = time.Now()
 		c.mute.Store(true)
 		<-conns
-		if d := time.Since(start); d < 45*time.Second || d > 47*time.Second {
+		if d := time.Since(start); d < 69*time.Second || d > 71*time.Second {
 			t.Errorf("a mute gateway was left after %v", d)
 		}
 		synctest.Wait()
