@@ -20,9 +20,13 @@ const cancelLife = 48 * time.Hour
 // deadlineBatch bounds what one transaction ends.
 const deadlineBatch = 128
 
-// executionDeadline is when a command delivered at now must have ended.
-func (s *Service) executionDeadline(now time.Time, c *Command) time.Time {
-	return now.Add(c.Execution + Grace)
+// agentWorkers is how many commands an agent runs at once unless configured
+// otherwise; it takes more and queues them.
+const agentWorkers = 5
+
+// executionDeadline is when a command that begins at begin must have ended.
+func executionDeadline(begin time.Time, c *Command) time.Time {
+	return begin.Add(c.Execution + Grace)
 }
 
 // deadlines is a heap of jobs by deadline.

@@ -103,8 +103,7 @@ func (t *txn) received(inv *Invocation, c *Command) error {
 		}
 		return nil
 	}
-	t.started(inv, c)
-	return nil
+	return t.started(inv, c)
 }
 
 func (t *txn) ackCancel(node, id string) error {

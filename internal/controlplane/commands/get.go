@@ -13,6 +13,10 @@ import (
 	"ssmagent/internal/wire/ssm"
 )
 
+// stragglers is how long the last reply of a document may overtake those of
+// its steps; a step that is counted but not told yet shows as going on.
+const stragglers = 5 * time.Second
+
 // maxStderr is how much of standard error GetCommandInvocation shows; all
 // that the agent sent is kept.
 const maxStderr = 8000
@@ -35,7 +39,7 @@ func (s *Service) GetCommandInvocation(_ context.Context, _ api.Caller, in ssm.G
 		if refusal != nil {
 			return refusal
 		}
-		r, err := result(tx, c, inv, i)
+		r, err := s.result(tx, c, inv, i)
 		if err != nil {
 			return err
 		}
@@ -72,7 +76,7 @@ type shown struct {
 	done    bool // the step's own result is final
 }
 
-func result(tx *store.Tx, c Command, inv Invocation, i int) (shown, error) {
+func (s *Service) result(tx *store.Tx, c Command, inv Invocation, i int) (shown, error) {
 	r, reported, err := steps.Get(tx, stepKey(c.ID, inv.NodeID, i))
 	if err != nil {
 		return shown{}, err
@@ -96,8 +100,34 @@ func result(tx *store.Tx, c Command, inv Invocation, i int) (shown, error) {
 	}
 	if !v.done {
 		v.Code = -1
+		late, err := s.late(tx, c, inv)
+		if err != nil {
+			return shown{}, err
+		}
+		if late {
+			v.status, v.details = string(InProgress), string(InProgress)
+		}
 	}
 	return v, nil
+}
+
+// late says that results of steps are still to come though the document's
+// last reply is there.
+func (s *Service) late(tx *store.Tx, c Command, inv Invocation) (bool, error) {
+	if inv.Imposed || !inv.State.Final() || inv.Expect == 0 || s.clock.Now().Sub(inv.Finished) > stragglers {
+		return false, nil
+	}
+	told := 0
+	for i := range c.Steps {
+		r, ok, err := steps.Get(tx, stepKey(c.ID, inv.NodeID, i))
+		if err != nil {
+			return false, err
+		}
+		if ok && finalStep(r.Status) {
+			told++
+		}
+	}
+	return told < inv.Expect, nil
 }
 
 func (s *Service) detail(c Command, inv Invocation, r shown) ssm.GetCommandInvocationOutput {
@@ -138,7 +168,7 @@ func (s *Service) invocation(tx *store.Tx, c Command, inv Invocation, details bo
 		return w, nil
 	}
 	for i := range c.Steps {
-		r, err := result(tx, c, inv, i)
+		r, err := s.result(tx, c, inv, i)
 		if err != nil {
 			return w, err
 		}

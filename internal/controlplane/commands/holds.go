@@ -126,6 +126,6 @@ func (q *queue) cancel(k Cancel) {
 	case k.Done && j != nil:
 		q.drop(j)
 	case !k.Done && j == nil:
-		q.add(&job{key: id, node: k.NodeID, messageID: id, created: k.Created, cancelOf: MessageID(k.CommandID, k.NodeID), state: Pending}, 0)
+		q.add(&job{key: id, node: k.NodeID, messageID: id, created: k.Created, cancelOf: MessageID(k.CommandID, k.NodeID), state: Pending, deadline: k.Created.Add(cancelLife)}, 0)
 	}
 }

@@ -110,6 +110,7 @@ type Invocation struct {
 	Finished  time.Time
 	Deadline  time.Time // of the present state, zero when final
 	Trace     string
+	Expect    int    // steps that the last reply counts, told here or elsewhere
 	CancelID  string // id of the cancel message, once there is one
 }
 
@@ -152,6 +153,7 @@ var (
 	nodeNewest  = store.Table[mark]{Name: "commands_of_node"}       // by node/falling time/id
 	open        = store.Table[mark]{Name: "commands_open"}          // by id
 	finished    = store.Table[time.Time]{Name: "commands_finished"} // by rising time/id
+	running     = store.Table[time.Time]{Name: "commands_running"}  // deadlines, by node/id
 )
 
 func invocationKey(command, node string) string { return command + "/" + node }

@@ -89,12 +89,15 @@ func (t *txn) reply(inv *Invocation, c *Command, r doc.Reply) (unknown []string,
 	if inv.State.Final() {
 		return unknown, nil
 	}
-	t.started(inv, c)
+	if err := t.started(inv, c); err != nil {
+		return nil, err
+	}
 	if r.DocumentStatus == doc.SuccessAndReboot && inv.State == InProgress {
-		inv.Deadline = t.s.executionDeadline(t.now, c) // its steps run again
+		inv.Deadline = executionDeadline(t.now, c) // its steps run again
 	}
 	if to != "" {
 		t.become(inv, c, to)
+		inv.Expect = min(len(c.Steps), total(r.AdditionalInfo.RuntimeStatusCounts))
 	}
 	return unknown, t.withdraw(inv)
 }
@@ -179,4 +182,11 @@ func cut(s string, n int) string {
 		n--
 	}
 	return s
+}
+
+func total(counts map[doc.Status]int) (n int) {
+	for _, k := range counts {
+		n += min(max(k, 0), 1<<16)
+	}
+	return n
 }

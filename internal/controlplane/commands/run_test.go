@@ -102,7 +102,7 @@ func TestSweep(t *testing.T) {
 	// Nothing of the removed ones may remain: one record a table at most.
 	b.must(b.db.View(func(tx *store.Tx) error {
 		return errors.Join(count(tx, Commands, 1), count(tx, Invocations, 1), count(tx, payloads, 1), count(tx, steps, 0),
-			count(tx, cancels, 0), count(tx, newest, 1), count(tx, nodeNewest, 1), count(tx, open, 0), count(tx, finished, 1))
+			count(tx, cancels, 0), count(tx, newest, 1), count(tx, nodeNewest, 1), count(tx, open, 0), count(tx, finished, 1), count(tx, running, 0))
 	}))
 }
 
@@ -289,5 +289,32 @@ func TestOperatorsOnly(t *testing.T) {
 		if len(op.Allow) != 1 || op.Allow[0] != api.Operator {
 			t.Errorf("%s is open to %v", name, op.Allow)
 		}
+	}
+}
+
+// TestBusyAgent: what waits behind five others in the agent is not timed out
+// while it waits.
+func TestBusyAgent(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1)
+	var ids []string
+	for range agentWorkers + 1 {
+		ids = append(ids, b.send(to(0)))
+	}
+	for _, d := range b.due(0) {
+		b.ack(0, d)
+	}
+	run := 100*time.Second + Grace
+	b.pass(run + time.Second)
+	in := map[State]int{}
+	for _, id := range ids {
+		in[b.state(id, 0)]++
+	}
+	if in[ExecutionTimedOut] != agentWorkers || in[InProgress] != 1 {
+		t.Fatalf("after one time-out: %v", in)
+	}
+	b.pass(run)
+	for _, id := range ids {
+		b.wantState(id, 0, ExecutionTimedOut)
 	}
 }

@@ -199,6 +199,23 @@ func TestRunsBeyondItsTime(t *testing.T) {
 	b.wantState(id, 0, ExecutionTimedOut)
 }
 
+// TestOldCancel: a node that comes after two days is not told any more.
+func TestOldCancel(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1)
+	id := b.send(to(0))
+	b.deliver(0)
+	b.cancelAll(id)
+	b.pass(cancelLife - time.Second)
+	b.take(0)
+	b.clock.Advance(time.Minute)
+	b.pass(0)
+	b.idle(0)
+	b.restart()
+	b.idle(0)
+	b.wantState(id, 0, Cancelled)
+}
+
 func TestReplyMerge(t *testing.T) {
 	t.Parallel()
 	first := doc.Reply{DocumentStatus: doc.InProgress, RuntimeStatus: map[string]doc.StepStatus{"first": step(doc.Success, 0, "1\n", "")}}
@@ -230,6 +247,33 @@ func TestReplyMerge(t *testing.T) {
 				t.Errorf("second step: %+v", two)
 			}
 		})
+	}
+}
+
+// TestStragglers: a last reply that overtakes a step's does not show the step
+// without its output.
+func TestStragglers(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1)
+	id := b.send(toAll("Two"))
+	last := doc.Reply{DocumentStatus: doc.Success, RuntimeStatus: map[string]doc.StepStatus{}}
+	last.AdditionalInfo.RuntimeStatusCounts = map[doc.Status]int{doc.Success: 2}
+	b.reply(0, id, doc.Reply{DocumentStatus: doc.InProgress, RuntimeStatus: map[string]doc.StepStatus{"first": step(doc.Success, 0, "1\n", "")}})
+	b.reply(0, id, last)
+	b.wantState(id, 0, Success)
+	if out := b.get(id, 0, "second"); out.Status != "InProgress" {
+		t.Errorf("a step still to be told is %s", out.Status)
+	}
+	if out := b.get(id, 0, "first"); out.Status != "Success" {
+		t.Errorf("a step told is %s", out.Status)
+	}
+	b.clock.Advance(stragglers + time.Second)
+	if out := b.get(id, 0, "second"); out.Status != "Success" {
+		t.Errorf("a step never told is %s", out.Status)
+	}
+	b.reply(0, id, doc.Reply{DocumentStatus: doc.InProgress, RuntimeStatus: map[string]doc.StepStatus{"second": step(doc.Success, 0, "2\n", "")}})
+	if out := b.get(id, 0, "second"); out.StandardOutputContent != "2\n" {
+		t.Errorf("a late result is lost: %+v", out)
 	}
 }
 

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"ssmagent/internal/controlplane/store"
@@ -117,15 +118,51 @@ func (t *txn) impose(inv *Invocation, c *Command, to State) {
 }
 
 // started records the node's first sign of having the command.
-func (t *txn) started(inv *Invocation, c *Command) {
+func (t *txn) started(inv *Invocation, c *Command) error {
 	if !inv.Delivered.IsZero() {
-		return
+		return nil
+	}
+	begin, err := t.beginsBy(inv.NodeID)
+	if err != nil {
+		return err
 	}
 	inv.Delivered = t.now
-	inv.Deadline = t.s.executionDeadline(t.now, c)
+	inv.Deadline = executionDeadline(begin, c)
 	if inv.State.undelivered() {
 		t.become(inv, c, InProgress)
 	}
+	return nil
+}
+
+// beginsBy is when a command that the node has just taken begins at the
+// latest: an agent runs so many at once and queues the others.
+func (t *txn) beginsBy(node string) (time.Time, error) {
+	var ends []time.Time
+	err := running.Scan(t.tx, node+"/", "", func(_ string, end time.Time) (bool, error) {
+		ends = append(ends, end)
+		return true, nil
+	})
+	if err != nil || len(ends) < agentWorkers {
+		return t.now, err
+	}
+	slices.SortFunc(ends, time.Time.Compare)
+	if free := ends[len(ends)-agentWorkers]; free.After(t.now) {
+		return free, nil
+	}
+	return t.now, nil
+}
+
+// track keeps the index of what runs on nodes.
+func (t *txn) track(inv Invocation, old Invocation) error {
+	runs := func(v Invocation) bool { return !v.Delivered.IsZero() && !v.State.Final() }
+	key := inv.NodeID + "/" + inv.CommandID
+	switch {
+	case runs(inv) && !inv.Deadline.Equal(old.Deadline):
+		return running.Put(t.tx, key, inv.Deadline)
+	case !runs(inv) && runs(old):
+		return running.Delete(t.tx, key)
+	}
+	return nil
 }
 
 // addCancel queues a cancel message for the invocation, once.
@@ -163,6 +200,9 @@ func (t *txn) flush() error {
 	for key, inv := range t.invs {
 		if *inv == t.old[key] {
 			continue
+		}
+		if err := t.track(*inv, t.old[key]); err != nil {
+			return err
 		}
 		inv.Rev++
 		if err := Invocations.Put(t.tx, key, *inv); err != nil {

@@ -57,7 +57,7 @@ type channel struct {
 	lines  map[string][]frame.Message // by job: frames behind the one at work
 	sent   map[uuid.UUID]string       // unacknowledged agent_job frames: message ids
 	oddity map[string]bool            // unknown types that were logged
-	ended  error
+	over   bool                       // the connection is gone
 }
 
 func newChannel(g *Gateway, node string, conn socket, log *slog.Logger) *channel {
@@ -84,6 +84,9 @@ func (c *channel) run(ctx context.Context) error {
 	group.Go(func() error { return c.push(gctx) })
 	group.Go(func() error { return c.ping(gctx, pings) })
 	err := group.Wait()
+	c.mu.Lock()
+	c.over = true
+	c.mu.Unlock()
 	c.g.hub.leave(c)
 	c.g.opt.Queue.Release(c.node, c)
 	for range backlog { // what was received is dealt with to its end

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -190,9 +191,17 @@ func TestSlowPeer(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	l.gw.writeTime = 50 * time.Millisecond
-	long := strings.Repeat("x", 200<<10)
+	l.narrow.Store(true)
+	l.srv.Client().Transport.(*http.Transport).DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			err = tcp.SetReadBuffer(4096)
+		}
+		return conn, err
+	}
+	long := strings.Repeat("x", 50<<10)
 	l.doc = fmt.Appendf(nil, `{"schemaVersion":"2.2","parameters":{"commands":{"type":"StringList"}},"mainSteps":[{"action":"aws:runShellScript","name":"one","inputs":{"runCommand":[%q]}}]}`, long)
-	for range 60 {
+	for range 10 {
 		l.send(nodeA)
 	}
 	a := l.agent(nodeA)
@@ -207,8 +216,11 @@ func TestSlowPeer(t *testing.T) {
 	}
 	<-changed
 	l.awaitUp(nodeA, false)
-	if n := len(l.agent(nodeA).poll()); n != pollBatch {
-		t.Errorf("%d commands are there for a poll, want %d", n, pollBatch)
+	l.narrow.Store(false)
+	l.srv.Client().Transport.(*http.Transport).DialContext = nil
+	l.srv.Client().CloseIdleConnections()
+	if n := len(l.agent(nodeA).poll()); n != 10 {
+		t.Errorf("%d commands are there for a poll, want 10", n)
 	}
 }
 

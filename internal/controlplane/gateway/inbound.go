@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,7 +36,7 @@ func (c *channel) accept(ctx context.Context, m frame.Message) {
 func (c *channel) work(ctx context.Context, key string, m frame.Message) {
 	for {
 		if err := c.handle(ctx, m); err != nil {
-			c.log.Warn("gateway: message", "type", m.Type, "id", m.ID, "error", err)
+			c.log.Log(ctx, c.level(err), "gateway: message", "type", m.Type, "id", m.ID, "error", err)
 		}
 		<-c.room
 		c.mu.Lock()
@@ -48,6 +49,17 @@ func (c *channel) work(ctx context.Context, key string, m frame.Message) {
 		m, c.lines[key] = rest[0], rest[1:]
 		c.mu.Unlock()
 	}
+}
+
+// level is that of an error: an answer that cannot be given because the
+// channel has ended is asked for again on the next.
+func (c *channel) level(err error) slog.Level {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over && !commands.IsRefusal(err) {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 // lineOf is the job that a frame is about, or its type.
