@@ -35,6 +35,8 @@ type Options struct {
 	Fingerprint func(context.Context) (string, error)
 	// AutoRotateDays is the age at which the key is replaced; 0: never unasked.
 	AutoRotateDays int
+
+	newKey func() (*rsa.PrivateKey, error) // for tests; nil: sigv4.NewKey
 }
 
 // Provider holds the role-token credentials of a registered node, in memory

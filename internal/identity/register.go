@@ -42,6 +42,8 @@ type RegisterDeps struct {
 	// Ambient finds the credentials that sign a registration with a role; nil
 	// where there are none.
 	Ambient func(ctx context.Context, region string) (aws.CredentialsProvider, error)
+
+	newKey func() (*rsa.PrivateKey, error) // for tests; nil: sigv4.NewKey
 }
 
 // RegisterOptions are the command line's.
@@ -82,7 +84,7 @@ func Register(ctx context.Context, d RegisterDeps, o RegisterOptions) (Identity,
 	if err := o.confirm(d.Vault); err != nil {
 		return Identity{}, err
 	}
-	key, err := sigv4.NewKey()
+	key, err := makeKey(d.newKey)
 	if err != nil {
 		return Identity{}, fmt.Errorf("error generating signing keys. %w", err)
 	}
@@ -136,6 +138,13 @@ func (o RegisterOptions) confirm(v *vault.Vault) error {
 		return ErrCanceled
 	}
 	return nil
+}
+
+func makeKey(f func() (*rsa.PrivateKey, error)) (*rsa.PrivateKey, error) {
+	if f == nil {
+		f = sigv4.NewKey
+	}
+	return f()
 }
 
 // registrar is one registration.

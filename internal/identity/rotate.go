@@ -62,7 +62,7 @@ func (p *Provider) rotateIfDue(ctx context.Context) {
 
 // replaceKey tells the service of a new key and makes it the registration's.
 func (o Options) replaceKey(ctx context.Context, old registration, oldKey *rsa.PrivateKey, print string) (*rsa.PrivateKey, error) {
-	fresh, err := sigv4.NewKey()
+	fresh, err := makeKey(o.newKey)
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +85,12 @@ func (o Options) replaceKey(ctx context.Context, old registration, oldKey *rsa.P
 		}
 	}
 	if err := rec.store(o.Vault, vault.RegistrationKey); err != nil {
+		if now, rerr := loadRegistration(o.Vault); rerr == nil && now.PrivateKey == rec.PrivateKey {
+			// Written all the same, but perhaps not for good: the pending
+			// copy, which is, stays.
+			o.Log.Warn("the new key may not be safe on disk", "error", err)
+			return fresh, nil
+		}
 		// The old key is what the disk has: make the service take it again.
 		if back := o.publish(ctx, fresh, oldKey); back != nil {
 			return nil, fmt.Errorf("%w; the service keeps the new key, which is in the vault as %s: %w", err, pendingKey, back)

@@ -1,0 +1,467 @@
+package identity
+
+import (
+	"context"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ssmagent/internal/clock"
+	"ssmagent/internal/fsys/fsystest"
+	"ssmagent/internal/ssmclient"
+	"ssmagent/internal/vault"
+)
+
+const tokenOp, keyOp = "RequestManagedInstanceRoleToken", "UpdateManagedInstancePublicKey"
+
+// bubble runs f with a registered node, forgetting the registration's calls.
+func bubble(t *testing.T, f func(t *testing.T, s *service, o Options, disk *fsystest.Disk)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		o, disk := registeredNode(t, s)
+		s.calls, s.at = nil, nil
+		f(t, s, o, disk)
+	})
+}
+
+// running runs p until the returned function is called.
+func running(t *testing.T, p *Provider) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- p.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run: %v", err)
+		}
+	}
+}
+
+// after lets d of the bubble's time pass.
+func after(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func TestOneCallForAll(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, s *service, o Options, _ *fsystest.Disk) {
+		p := NewProvider(o)
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				if c, err := p.Credentials(t.Context()); err != nil || c.SessionToken != "token" || !c.CanExpire {
+					t.Errorf("%+v, %v", c, err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := s.count(tokenOp); n != 1 {
+			t.Errorf("%d calls", n)
+		}
+	})
+}
+
+// TestWaiterOutlivesCaller: whose call it was may go away; who waits for it
+// makes its own.
+func TestWaiterOutlivesCaller(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, s *service, o Options, _ *fsystest.Disk) {
+		asked := make(chan struct{}, 1)
+		o.Fingerprint = func(ctx context.Context) (string, error) {
+			select {
+			case asked <- struct{}{}:
+				<-ctx.Done()
+				return "", ctx.Err()
+			default:
+				return s.print, nil
+			}
+		}
+		p := NewProvider(o)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := p.Credentials(ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("the first: %v", err)
+			}
+		})
+		synctest.Wait()
+		wg.Go(func() {
+			if _, err := p.Credentials(t.Context()); err != nil {
+				t.Errorf("the second: %v", err)
+			}
+		})
+		synctest.Wait()
+		cancel()
+		wg.Wait()
+	})
+}
+
+func TestRefreshedAtHalfLife(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, s *service, o Options, _ *fsystest.Disk) {
+		start := time.Now()
+		stop := running(t, NewProvider(o))
+		after(100 * time.Minute)
+		stop()
+		for i, want := range []time.Duration{0, 30 * time.Minute, time.Hour, 90 * time.Minute} {
+			if i >= len(s.at) || s.at[i].Sub(start) != want {
+				t.Fatalf("calls at %v since %v", s.at, start)
+			}
+		}
+		if len(s.at) != 4 {
+			t.Errorf("%d calls", len(s.at))
+		}
+	})
+}
+
+// TestExpiredIsNeverGiven: credentials serve while they hold, whatever the
+// refresh says, and not a second longer.
+func TestExpiredIsNeverGiven(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, s *service, o Options, _ *fsystest.Disk) {
+		p := NewProvider(o)
+		stop := running(t, p)
+		defer stop()
+		after(time.Second)
+		s.refuse = refuseOp(tokenOp, 500, "InternalServerError")
+		after(59 * time.Minute)
+		if _, err := p.Credentials(t.Context()); err != nil {
+			t.Errorf("they still hold: %v", err)
+		}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://ssm.test/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Signer(p, "eu-west-1").Sign(t.Context(), r, nil, "ssm"); err != nil || !strings.Contains(r.Header.Get("Authorization"), "ASIAEXAMPLE/") {
+			t.Errorf("%v, %v", r.Header, err)
+		}
+		after(time.Minute)
+		r.Header.Del("Authorization")
+		if err := Signer(p, "eu-west-1").Sign(t.Context(), r, nil, "ssm"); err == nil || r.Header.Get("Authorization") != "" || !strings.Contains(err.Error(), "InternalServerError") {
+			t.Errorf("signed with expired credentials: %v", err)
+		}
+		s.refuse = nil
+		after(31 * time.Minute)
+		if _, err := p.Credentials(t.Context()); err != nil {
+			t.Errorf("after it healed: %v", err)
+		}
+	})
+}
+
+// TestBackOff holds the table of service reference 4.4.
+func TestBackOff(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		status   int
+		code     string
+		low, top []time.Duration // of the waits after the failures
+	}{
+		"denied":      {400, "AccessDeniedException", seconds(1500, 1500), seconds(1799, 1799)},
+		"fingerprint": {400, fingerprintMismatch, seconds(1500), seconds(1799)},
+		"refused":     {400, "ValidationException", seconds(11, 12, 14, 18), seconds(20.2, 21.4, 23.8, 28.6)},
+		"unanswered":  {599, "", seconds(1+3.1, 2+3.1, 4+3.1), seconds(1.2+3.72, 2.4+3.72, 4.8+3.72)}, // with the retries of the call
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, s *service, o Options, _ *fsystest.Disk) {
+				s.refuse = func(string, int) (int, string) { return tc.status, tc.code }
+				per := 1
+				if tc.status == 599 {
+					per = 6
+				}
+				stop := running(t, NewProvider(o))
+				after(2 * time.Hour)
+				stop()
+				for i := range tc.low {
+					wait := s.at[(i+1)*per].Sub(s.at[i*per])
+					if wait < tc.low[i] || wait > tc.top[i] {
+						t.Errorf("attempt %d after %v, want %v to %v", i+1, wait, tc.low[i], tc.top[i])
+					}
+				}
+			})
+		})
+	}
+}
+
+func seconds(all ...float64) []time.Duration {
+	out := make([]time.Duration, len(all))
+	for i, s := range all {
+		out[i] = time.Duration(s * float64(time.Second))
+	}
+	return out
+}
+
+// TestCallersDoNotStorm: during the back-off callers get the failure at once.
+func TestCallersDoNotStorm(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, s *service, o Options, _ *fsystest.Disk) {
+		s.refuse = refuseOp(tokenOp, 400, "AccessDeniedException")
+		p := NewProvider(o)
+		for range 10 {
+			if _, err := p.Credentials(t.Context()); ssmclient.Code(err) != ssmclient.AccessDenied {
+				t.Errorf("%v", err)
+			}
+		}
+		if n := s.count(tokenOp); n != 1 {
+			t.Errorf("%d calls", n)
+		}
+		s.refuse = nil
+		after(30 * time.Minute)
+		if _, err := p.Credentials(t.Context()); err != nil {
+			t.Errorf("after the back-off: %v", err)
+		}
+	})
+}
+
+func TestUselessTokens(t *testing.T) {
+	t.Parallel()
+	for name, life := range map[string]time.Duration{"expired": -time.Minute, "about to": 5 * time.Second} {
+		bubble(t, func(t *testing.T, s *service, o Options, _ *fsystest.Disk) {
+			s.life = life
+			stop := running(t, NewProvider(o))
+			after(650 * time.Second)
+			stop()
+			if n := s.count(tokenOp); n != 3 { // every 300 s
+				t.Errorf("%s: %d calls", name, n)
+			}
+		})
+	}
+}
+
+func TestInvalidate(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, s *service, o Options, _ *fsystest.Disk) {
+		p := NewProvider(o)
+		for i, want := range []int{1, 1, 2} {
+			if _, err := p.Credentials(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if n := s.count(tokenOp); n != want {
+				t.Errorf("%d: %d calls, want %d", i, n, want)
+			}
+			if i == 1 {
+				after(time.Minute)
+			}
+			p.Invalidate() // the first time they are too young
+		}
+	})
+}
+
+func stored(t *testing.T, v *vault.Vault) *rsa.PrivateKey {
+	t.Helper()
+	r, err := loadRegistration(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := r.key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// TestRotation: on request, or by age; the new key is the service's and the
+// disk's, whichever answer gets lost; a refusal keeps the old one.
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change  func(*service, *Options)
+		rotated bool
+	}{
+		"asked":       {func(s *service, _ *Options) { s.update = true }, true},
+		"not asked":   {func(*service, *Options) {}, false},
+		"answer lost": {func(s *service, _ *Options) { s.update, s.lose = true, keyOp }, true},
+		"refused":     {func(s *service, _ *Options) { s.update, s.refuse = true, refuseOp(keyOp, 400, "ValidationException") }, false},
+		"young":       {func(_ *service, o *Options) { o.AutoRotateDays = 2 }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, s *service, o Options, disk *fsystest.Disk) {
+				tc.change(s, &o)
+				p := NewProvider(o)
+				stop := running(t, p)
+				after(10 * time.Second)
+				stop()
+				key := stored(t, o.Vault)
+				if changed := !key.Equal(o.Key); changed != tc.rotated {
+					t.Errorf("changed: %v", changed)
+				}
+				if !key.PublicKey.Equal(s.public) {
+					t.Error("disk and service have different keys")
+				}
+				if _, err := o.Vault.Get(pendingKey); !errors.Is(err, vault.ErrNotFound) {
+					t.Errorf("a key is left over: %v", err)
+				}
+				s.lose, s.refuse = "", nil
+				if _, err := NewProvider(node(t, s, disk)).Credentials(t.Context()); err != nil {
+					t.Errorf("after a restart: %v", err)
+				}
+				p.Invalidate()
+				after(31 * time.Second)
+				p.Invalidate()
+				if _, err := p.Credentials(t.Context()); err != nil {
+					t.Errorf("the running agent: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestRotationByAge(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, s *service, o Options, _ *fsystest.Disk) {
+		o.AutoRotateDays = 2
+		stop := running(t, NewProvider(o))
+		after(47 * time.Hour)
+		if n := s.count(keyOp); n != 0 {
+			t.Errorf("%d changes too early", n)
+		}
+		after(3 * time.Hour)
+		if n := s.count(keyOp); n != 1 {
+			t.Errorf("%d changes after two days", n)
+		}
+		stop()
+	})
+}
+
+// TestRotationOnBadDisk stops the machine at every write of a change of keys:
+// after it the node has a key that the service takes.
+func TestRotationOnBadDisk(t *testing.T) {
+	t.Parallel()
+	for _, crash := range []bool{true, false} {
+		for n, ended := 1, false; !ended; n++ {
+			bubble(t, func(t *testing.T, s *service, o Options, disk *fsystest.Disk) {
+				s.update = true
+				before := disk.Ops()
+				if crash {
+					disk.StopAt(before + n)
+				} else {
+					disk.Fail(func(op fsystest.Op) error {
+						if op.N == before+n {
+							return errors.New("input/output error")
+						}
+						return nil
+					})
+				}
+				stop := running(t, NewProvider(o))
+				after(10 * time.Second)
+				stop()
+				ended = disk.Ops() < before+n
+				disk.Fail(nil)
+				if crash {
+					disk.Crash(fsystest.Nothing())
+				}
+				s.update = false
+				if _, err := NewProvider(node(t, s, disk)).Credentials(t.Context()); err != nil {
+					t.Errorf("operation %d, crash %v: %v", n, crash, err)
+				}
+				if !stored(t, o.Vault).PublicKey.Equal(s.public) {
+					t.Errorf("operation %d, crash %v: the disk has not the service's key", n, crash)
+				}
+			})
+		}
+	}
+}
+
+func TestFingerprint(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		_, disk := registeredNode(t, s)
+		v := vault.New(disk, data)
+		was := content(t, disk)
+		for name, tc := range map[string]struct {
+			hw   Hardware
+			took time.Duration
+			err  string
+		}{
+			"same":         {facts(), 0, ""},
+			"new name":     {facts("hostname-info", "other"), 0, ""},
+			"new address":  {facts("ipaddress-info", "192.0.2.99"), 0, ""},
+			"new id":       {facts("machine-id", "other\n"), 10 * time.Second, "not the one that was registered"},
+			"all new":      {facts("ipaddress-info", "1", "hostname-info", "2", "macaddr-info", "3", "ssmagent-bios", "4"), 10 * time.Second, "hostname-info"},
+			"cannot tell":  {func(context.Context) (map[string]string, error) { return nil, errors.New("no hardware") }, 10 * time.Second, "no hardware"},
+			"not UTF-8":    {facts("hostname-info", "\xff"), 10 * time.Second, "invalid"},
+			"late, at all": {late(2), 10 * time.Second, ""},
+		} {
+			start := time.Now()
+			got, err := Fingerprint(t.Context(), v, tc.hw, clock.Real{})
+			if (err == nil) != (tc.err == "") || err == nil && got != s.print || err != nil && !strings.Contains(err.Error(), tc.err) {
+				t.Errorf("%s: %q, %v", name, got, err)
+			}
+			if took := time.Since(start); took != tc.took {
+				t.Errorf("%s: took %v", name, took)
+			}
+			if now := content(t, disk); now["/data/Vault/Store/InstanceFingerprint"] != was["/data/Vault/Store/InstanceFingerprint"] {
+				t.Errorf("%s: something was written", name)
+			}
+		}
+		if cause(errors.Join(ErrOtherMachine)) != cause(&ssmclient.Error{Code: fingerprintMismatch}) {
+			t.Error("another machine asks as often as one with hope")
+		}
+		if err := v.Put(vault.InstanceFingerprint, []byte("{torn")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Fingerprint(t.Context(), v, facts(), clock.Real{}); err == nil || !strings.Contains(err.Error(), "-clear") {
+			t.Errorf("a damaged record: %v", err)
+		}
+		if _, err := Register(t.Context(), deps(s, disk), RegisterOptions{Code: code, ID: actID, Region: "eu-west-1", Yes: true}); err == nil {
+			t.Error("a damaged record was replaced in silence")
+		}
+		if err := v.Delete(vault.InstanceFingerprint); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Fingerprint(t.Context(), v, facts(), clock.Real{}); err == nil || !strings.Contains(err.Error(), "missing") {
+			t.Errorf("no record: %v", err)
+		}
+	})
+}
+
+// late is hardware that reads right only after n attempts.
+func late(n int) Hardware {
+	return func(ctx context.Context) (map[string]string, error) {
+		if n--; n >= 0 {
+			return facts("machine-id", "not yet")(ctx)
+		}
+		return facts()(ctx)
+	}
+}
+
+func TestSetThreshold(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	_, disk := registeredNode(t, s)
+	v := vault.New(disk, data)
+	for n, says := range map[int]string{
+		-1: "", 1: "", 100: "",
+		0:   "Error setting the SimilarityThreshold. Invalid Similarity Threshold value of 0. Value must be between 1 and 100 or -1 (check disabled)",
+		101: "101", -2: "-2",
+	} {
+		if err := SetThreshold(v, n); (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
+			t.Errorf("%d: %v", n, err)
+		}
+	}
+	if err := SetThreshold(v, 77); err != nil {
+		t.Fatal(err)
+	}
+	var rec struct {
+		Fingerprint         string
+		SimilarityThreshold int
+	}
+	if err := json.Unmarshal([]byte(read(t, disk, "/data/Vault/Store/InstanceFingerprint")), &rec); err != nil || rec.SimilarityThreshold != 77 || rec.Fingerprint != s.print {
+		t.Errorf("%+v, %v", rec, err)
+	}
+	const none = "Error setting the SimilarityThreshold. Unable to set similarity threshold due to, save called with empty fingerprint key"
+	if err := SetThreshold(vault.New(newDisk(t), data), 40); err == nil || err.Error() != none {
+		t.Errorf("no record: %v", err)
+	}
+}
