@@ -6,6 +6,7 @@ package controlplane
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,6 +30,7 @@ import (
 	"ssmagent/internal/controlplane/nodes"
 	"ssmagent/internal/controlplane/pki"
 	"ssmagent/internal/controlplane/store"
+	"ssmagent/internal/wire/ssm"
 )
 
 // Files of the data directory.
@@ -198,7 +200,15 @@ func (s *Server) routes(v *auth.Verifier) http.Handler {
 	} else {
 		mux.Handle("/v1/", s.gateway.Handler())
 	}
+	mux.HandleFunc("/", nothing)
 	return auth.Guard(s.opt.Names, mux)
+}
+
+// nothing answers what no service has, as a browser's look at the address.
+func nothing(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", ssm.ContentType)
+	w.WriteHeader(http.StatusNotFound)
+	_ = json.NewEncoder(w).Encode(ssm.Error{Type: "NotFoundException", Message: "this is ssm-local, an AWS Systems Manager control plane: its calls are POST / with X-Amz-Target, and /v1/"})
 }
 
 // Handler serves everything, for tests and for other listeners.
@@ -351,8 +361,12 @@ func served(err error) error {
 	return fmt.Errorf("serve: %w", err)
 }
 
-// Close closes the listeners and the store. Run must have returned.
+// Close closes the listeners and the store, and takes the announcement back.
+// Run must have returned.
 func (s *Server) Close() error {
+	if s.plain != nil || s.tls != nil {
+		_ = os.Remove(filepath.Join(s.opt.Dir, EndpointFile)) // after a crash it is there as well
+	}
 	s.unlisten()
 	return s.db.Close()
 }

@@ -88,6 +88,9 @@ func TestRun(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
+	if _, err := os.Stat(filepath.Join(opt.Dir, EndpointFile)); err == nil {
+		t.Error("a stopped control plane is still announced")
+	}
 }
 
 func TestListenRefused(t *testing.T) {
