@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Services that Endpoint knows, by their host label.
@@ -73,9 +74,9 @@ func (c Config) SigningRegion(service, region string) string {
 	return region
 }
 
-var regionRule = regexp.MustCompile(`^[A-Za-z0-9-]{1,100}$`)
+var regionRule = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9-]{1,100}$`) })
 
-func validRegion(r string) bool { return regionRule.MatchString(r) }
+func validRegion(r string) bool { return regionRule().MatchString(r) }
 
 func domainOf(region string) string {
 	for _, d := range [][2]string{

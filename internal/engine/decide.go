@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"ssmagent/internal/wire/doc"
 )
@@ -83,7 +84,7 @@ func preconditions(p map[string][]doc.Argument, platform string) (allowed bool, 
 	return allowed, fault
 }
 
-var storeReference = regexp.MustCompile(`\{\{\s*ssm(-secure)?:[\w-/]+\s*\}\}`)
+var storeReference = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{\{\s*ssm(-secure)?:[\w-/]+\s*\}\}`) })
 
 // stringEquals holds also when it has a fault: that is told apart later.
 func stringEquals(args []doc.Argument, platform string) (holds bool, fault string) {
@@ -97,7 +98,7 @@ func stringEquals(args []doc.Argument, platform string) (holds bool, fault strin
 	switch {
 	case a.Initial == b.Initial:
 		return true, "both arguments are the same"
-	case storeReference.MatchString(a.Initial) || storeReference.MatchString(b.Initial):
+	case storeReference().MatchString(a.Initial) || storeReference().MatchString(b.Initial):
 		return true, "Parameter Store references are not possible here"
 	case a.Initial == "platformType":
 		if b.Initial != b.Resolved {

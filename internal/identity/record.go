@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"sync"
 	"time"
 
 	"ssmagent/internal/sigv4"
@@ -31,8 +32,8 @@ const createdFormat = "2006-01-02 15:04:05.999999999 -0700 MST"
 const unknownAge = 3650
 
 var (
-	instanceRule = regexp.MustCompile(`^[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,511}$`)
-	regionRule   = regexp.MustCompile(`^[A-Za-z0-9-]{1,100}$`)
+	instanceRule = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,511}$`) })
+	regionRule   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9-]{1,100}$`) })
 )
 
 const reRegister = "register the machine again (amazon-ssm-agent -register …)"
@@ -57,10 +58,10 @@ func parseRegistration(raw []byte) (registration, error) {
 
 // check refuses names that must not become part of a path or a URL.
 func (i Identity) check() error {
-	if !instanceRule.MatchString(i.InstanceID) {
+	if !instanceRule().MatchString(i.InstanceID) {
 		return fmt.Errorf("%.80q is not an instance id", i.InstanceID)
 	}
-	if !regionRule.MatchString(i.Region) {
+	if !regionRule().MatchString(i.Region) {
 		return fmt.Errorf("%.80q is not a region", i.Region)
 	}
 	return nil

@@ -40,7 +40,7 @@ const (
 // file is missing.
 var ErrNotFound = errors.New("does not exist")
 
-var keyRule = regexp.MustCompile(`^[A-Za-z0-9]{1,64}$`)
+var keyRule = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9]{1,64}$`) })
 
 // Vault is one vault. Safe for concurrent use within a process; between
 // processes each Put and Delete is atomic.
@@ -169,7 +169,7 @@ func (v *Vault) manifestPath(key string) string {
 }
 
 func checkKey(key string) error {
-	if !keyRule.MatchString(key) {
+	if !keyRule().MatchString(key) {
 		return fmt.Errorf("vault: %.80q is not a key: letters and digits only", key)
 	}
 	return nil
@@ -238,7 +238,7 @@ func (v *Vault) rebuild(key string) (map[string]string, error) {
 		return nil, fmt.Errorf("vault: %s is damaged: %w", v.manifestPath(key), err)
 	}
 	for _, e := range entries {
-		if name := e.Name(); keyRule.MatchString(name) && v.manifestPath(name) == v.manifestPath(key) {
+		if name := e.Name(); keyRule().MatchString(name) && v.manifestPath(name) == v.manifestPath(key) {
 			m[name] = v.path(name)
 		}
 	}

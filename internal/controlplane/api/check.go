@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"ssmagent/internal/wire/ssm"
 )
@@ -42,29 +43,35 @@ func parseConstraints(tag string) (c constraints) {
 
 // pattern is a rule of the model with its words for messages.
 type pattern struct {
-	re   *regexp.Regexp
+	re   func() *regexp.Regexp
 	says string
+}
+
+// lazy compiles an expression when it is first asked for: this program is also
+// workers, which never are asked.
+func lazy(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
 }
 
 const labelChars = `[\p{L}\p{Z}\p{N}_.:/=+\-@]*`
 
 // patterns are the model's, by the names that `check` tags use.
 var patterns = map[string]pattern{
-	"label":           {regexp.MustCompile(`^` + labelChars + `$`), "letters, digits, blanks and _.:/=+-@"},
-	"uuid":            {regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`), "a UUID in lower case"},
-	"managedId":       {regexp.MustCompile(`^mi-[0-9a-f]{17}$`), "mi- and 17 hexadecimal digits"},
-	"instanceId":      {regexp.MustCompile(`^(i-(\w{8}|\w{17})|mi-\w{17})$`), "i- and 8 or 17, or mi- and 17 word characters"},
-	"documentName":    {regexp.MustCompile(`^[a-zA-Z0-9_\-.]{3,128}$`), "3 to 128 letters, digits and _-."},
-	"documentArn":     {regexp.MustCompile(`^[a-zA-Z0-9_\-.:/]{3,128}$`), "a document name or ARN of 3 to 128 letters, digits and _-.:/"},
-	"documentVersion": {regexp.MustCompile(`^([$]LATEST|[$]DEFAULT|[1-9][0-9]{0,8})$`), "$LATEST, $DEFAULT or a number from 1"},
-	"versionNumber":   {regexp.MustCompile(`^[1-9][0-9]{0,8}$`), "a number from 1"},
-	"versionName":     {regexp.MustCompile(`^[a-zA-Z0-9_\-.]{1,128}$`), "1 to 128 letters, digits and _-."},
-	"displayName":     {regexp.MustCompile(`^[\w.\-:/ ]*$`), "letters, digits, blanks and _.-:/"},
-	"targetType":      {regexp.MustCompile(`^/[\w.\-:/]*$`), "/ and letters, digits and _.-:/"},
-	"concurrency":     {regexp.MustCompile(`^([1-9][0-9]{0,6}|[1-9][0-9]?%|100%)$`), "a number from 1 of at most 7 digits, or 1% to 100%"},
-	"errors":          {regexp.MustCompile(`^(0|[1-9][0-9]{0,6}|[0-9]%|[1-9][0-9]%|100%)$`), "a number from 0 of at most 7 digits, or 0% to 100%"},
-	"inventoryType":   {regexp.MustCompile(`^(AWS|Custom):.*$`), "AWS: or Custom: and a name"},
-	"inventorySchema": {regexp.MustCompile(`^[0-9]{1,6}\.[0-9]{1,6}$`), "two numbers with a dot between"},
+	"label":           {lazy(`^` + labelChars + `$`), "letters, digits, blanks and _.:/=+-@"},
+	"uuid":            {lazy(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`), "a UUID in lower case"},
+	"managedId":       {lazy(`^mi-[0-9a-f]{17}$`), "mi- and 17 hexadecimal digits"},
+	"instanceId":      {lazy(`^(i-(\w{8}|\w{17})|mi-\w{17})$`), "i- and 8 or 17, or mi- and 17 word characters"},
+	"documentName":    {lazy(`^[a-zA-Z0-9_\-.]{3,128}$`), "3 to 128 letters, digits and _-."},
+	"documentArn":     {lazy(`^[a-zA-Z0-9_\-.:/]{3,128}$`), "a document name or ARN of 3 to 128 letters, digits and _-.:/"},
+	"documentVersion": {lazy(`^([$]LATEST|[$]DEFAULT|[1-9][0-9]{0,8})$`), "$LATEST, $DEFAULT or a number from 1"},
+	"versionNumber":   {lazy(`^[1-9][0-9]{0,8}$`), "a number from 1"},
+	"versionName":     {lazy(`^[a-zA-Z0-9_\-.]{1,128}$`), "1 to 128 letters, digits and _-."},
+	"displayName":     {lazy(`^[\w.\-:/ ]*$`), "letters, digits, blanks and _.-:/"},
+	"targetType":      {lazy(`^/[\w.\-:/]*$`), "/ and letters, digits and _.-:/"},
+	"concurrency":     {lazy(`^([1-9][0-9]{0,6}|[1-9][0-9]?%|100%)$`), "a number from 1 of at most 7 digits, or 1% to 100%"},
+	"errors":          {lazy(`^(0|[1-9][0-9]{0,6}|[0-9]%|[1-9][0-9]%|100%)$`), "a number from 0 of at most 7 digits, or 0% to 100%"},
+	"inventoryType":   {lazy(`^(AWS|Custom):.*$`), "AWS: or Custom: and a name"},
+	"inventorySchema": {lazy(`^[0-9]{1,6}\.[0-9]{1,6}$`), "two numbers with a dot between"},
 }
 
 // text checks a string member; "" means it may stay.
@@ -73,7 +80,7 @@ func (c constraints) text(s string) string {
 	switch {
 	case c.hasMin && n < c.min, c.hasMax && n > c.max:
 		return fmt.Sprintf("has %d characters, needs %s", n, c.span())
-	case c.pattern != "" && !patterns[c.pattern].re.MatchString(s):
+	case c.pattern != "" && !patterns[c.pattern].re().MatchString(s):
 		return fmt.Sprintf("is %s, needs %s", clip(s), patterns[c.pattern].says)
 	case len(c.enum) > 0:
 		for _, e := range c.enum {
@@ -121,14 +128,14 @@ func clip(s string) string {
 }
 
 // Matches says whether s fits the pattern of that name in the model.
-func Matches(name, s string) bool { return patterns[name].re.MatchString(s) }
+func Matches(name, s string) bool { return patterns[name].re().MatchString(s) }
 
 // CheckTags validates tags given at member: keys and values of the model's
 // form, no key twice, none of the keys that AWS keeps for itself.
 func CheckTags(member string, tags []ssm.Tag) *Error {
 	seen := map[string]bool{}
 	for i, t := range tags {
-		label := patterns["label"].re
+		label := patterns["label"].re()
 		switch n := len([]rune(t.Key)); {
 		case n < 1 || n > 128 || !label.MatchString(t.Key):
 			return Errorf(CodeValidation, "%s[%d].Key is %s, needs 1 to 128 %s", member, i, clip(t.Key), patterns["label"].says)

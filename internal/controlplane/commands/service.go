@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/google/uuid"
 
@@ -207,7 +208,9 @@ func (s *Service) topic(prefix string) string {
 	return prefix + "." + strings.ReplaceAll(s.region, "-", ".") + ".1"
 }
 
-var messageID = regexp.MustCompile(`^aws\.ssm\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(i-(?:\w{8}|\w{17})|mi-\w{17})$`)
+var messageID = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^aws\.ssm\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(i-(?:\w{8}|\w{17})|mi-\w{17})$`)
+})
 
 // MessageID is the id of the message that carries a command, or a
 // cancellation, to a node.
@@ -215,7 +218,7 @@ func MessageID(id, node string) string { return "aws.ssm." + id + "." + node }
 
 // ParseMessageID takes a message id apart, or returns ErrMessageID.
 func ParseMessageID(s string) (node, id string, err error) {
-	m := messageID.FindStringSubmatch(s)
+	m := messageID().FindStringSubmatch(s)
 	if m == nil {
 		if len(s) > 80 {
 			s = s[:80] + "…"

@@ -6,11 +6,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 var (
-	declaredName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,128}$`)
-	mention      = regexp.MustCompile(`\{\{\s*([a-zA-Z0-9_]+)\s*\}\}`)
+	declaredName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,128}$`) })
+	mention      = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{\{\s*([a-zA-Z0-9_]+)\s*\}\}`) })
 )
 
 const maxFound = 50 // findings that are told about one document
@@ -102,7 +103,7 @@ func (c *checker) precondition(path string, p map[string][]string) {
 }
 
 func (c *checker) parameter(path, name string, p Parameter) {
-	if !declaredName.MatchString(name) {
+	if !declaredName().MatchString(name) {
 		c.add(path, "a parameter's name must be 1 to 128 letters, digits, _ . or -")
 	}
 	if !slices.Contains(ParameterTypes(), p.Type) {
@@ -161,7 +162,7 @@ func (p Parameter) hasType(v any) bool {
 func (c *checker) mentions(path string, v any) {
 	switch v := v.(type) {
 	case string:
-		for _, m := range mention.FindAllStringSubmatch(v, -1) {
+		for _, m := range mention().FindAllStringSubmatch(v, -1) {
 			if _, ok := c.doc.Parameters[m[1]]; !ok && m[1] != "platformType" {
 				c.add(path, "{{ %s }} is not a declared parameter", m[1])
 			}

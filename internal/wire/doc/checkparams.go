@@ -39,7 +39,7 @@ func (p Parameter) check(values []string) error {
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(values, func(s string) bool { return storeReference.MatchString(s) }) {
+	if slices.ContainsFunc(values, func(s string) bool { return storeReference().MatchString(s) }) {
 		return nil // the agent checks what the reference stands for
 	}
 	if p.AllowedPattern != "" && (p.Type == "Boolean" || p.Type == "Integer") {
@@ -96,7 +96,7 @@ func (p Parameter) convert(values []string) (any, error) {
 		return nil, fmt.Errorf("is of type %s and takes one value, not %d", p.Type, len(values))
 	}
 	one := values[0]
-	if storeWhole.MatchString(one) {
+	if storeWhole().MatchString(one) {
 		return one, nil
 	}
 	switch p.Type {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -75,13 +76,13 @@ func safeElement(s string) bool {
 		strings.TrimSpace(s) == s
 }
 
-var messageID = regexp.MustCompile(`aws\.ssm\..+\.+`)
+var messageID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`aws\.ssm\..+\.+`) })
 
 // CommandID is the command id inside a message id
 // ("aws.ssm.<command>.<node>"): the second-last part between dots.
 func CommandID(id string) (string, error) {
 	parts := strings.Split(id, ".")
-	if len(id) > 4*maxName || !messageID.MatchString(id) {
+	if len(id) > 4*maxName || !messageID().MatchString(id) {
 		return "", fmt.Errorf("%w: message id %s is not of the form aws.ssm.<command id>.<node id>", ErrName, quoted(id))
 	}
 	c := parts[len(parts)-2]

@@ -58,7 +58,7 @@ func (d Document) Resolve(ctx context.Context, supplied map[string]json.RawMessa
 func (d Document) values(supplied map[string]json.RawMessage) (map[string]any, error) {
 	values := make(map[string]any, len(supplied)+len(d.Parameters))
 	for name, raw := range supplied {
-		if !alphanumeric.MatchString(name) {
+		if !alphanumeric().MatchString(name) {
 			continue
 		}
 		var v any

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Sentinels of Parameter Store references.
@@ -35,8 +36,8 @@ type ParameterStore interface {
 const storeBatch = 10
 
 var (
-	storeReference = regexp.MustCompile(`\{\{ *ssm:([/\w.:-]+) *\}\}`)
-	storeWhole     = regexp.MustCompile(`^\{\{ *ssm:([/\w.:-]+) *\}\}$`)
+	storeReference = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{\{ *ssm:([/\w.:-]+) *\}\}`) })
+	storeWhole     = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\{\{ *ssm:([/\w.:-]+) *\}\}$`) })
 )
 
 // references resolves Parameter Store references; what it fetched it keeps
@@ -68,7 +69,7 @@ func (r *references) resolve(ctx context.Context, tree any) (any, error) {
 func collect(v any, names map[string]bool) {
 	switch v := v.(type) {
 	case string:
-		for _, m := range storeReference.FindAllStringSubmatch(v, -1) {
+		for _, m := range storeReference().FindAllStringSubmatch(v, -1) {
 			names[m[1]] = true
 		}
 	case []any:
@@ -158,7 +159,7 @@ func (r *references) list(v []any) (any, error) {
 		if _, first := v[0].(string); i > 0 && first && !isText {
 			return nil, fmt.Errorf("%w: a list that begins with text holds other types; with a Parameter Store reference in the document every element must be text", ErrInternal)
 		}
-		if m := storeWhole.FindStringSubmatch(strings.TrimSpace(t)); isText && m != nil && r.cache[m[1]].Type == "StringList" {
+		if m := storeWhole().FindStringSubmatch(strings.TrimSpace(t)); isText && m != nil && r.cache[m[1]].Type == "StringList" {
 			for _, part := range strings.Split(r.cache[m[1]].Value, ",") {
 				list = append(list, part)
 			}
@@ -178,8 +179,8 @@ func (r *references) list(v []any) (any, error) {
 
 func (r *references) text(s string) (string, error) {
 	var errs []error
-	out := storeReference.ReplaceAllStringFunc(s, func(ref string) string {
-		p := r.cache[storeWhole.FindStringSubmatch(ref)[1]]
+	out := storeReference().ReplaceAllStringFunc(s, func(ref string) string {
+		p := r.cache[storeWhole().FindStringSubmatch(ref)[1]]
 		if p.Type == "StringList" {
 			errs = append(errs, fmt.Errorf("%w: %s; a StringList must be a whole element of a list", ErrStringList, p.Name))
 			return ""

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // ErrParameterName: a declared parameter name that is no valid expression
@@ -21,11 +22,11 @@ const (
 )
 
 var (
-	alphanumeric = regexp.MustCompile(`^[a-zA-Z0-9]+$`)
-	wholeValue   = regexp.MustCompile(`^\{\{\s*([a-zA-Z0-9]+)\s*\}\}$`)
+	alphanumeric = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9]+$`) })
+	wholeValue   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\{\{\s*([a-zA-Z0-9]+)\s*\}\}$`) })
 	// The names that stand for themselves also as an expression.
-	literal     = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
-	placeholder = regexp.MustCompile(`\{\{\s*([a-zA-Z0-9_-]+)\s*\}\}`)
+	literal     = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9_-]+$`) })
+	placeholder = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{\{\s*([a-zA-Z0-9_-]+)\s*\}\}`) })
 )
 
 // budget bounds what parameter values may add to a document.
@@ -56,7 +57,7 @@ type oddName struct {
 func newSubstituter(values map[string]any, b *budget) (*substituter, error) {
 	s := &substituter{values: values, text: map[string]string{}, budget: b}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if literal.MatchString(name) {
+		if literal().MatchString(name) {
 			continue
 		}
 		re, err := regexp.Compile(`\{\{\s*(?:` + name + `)\s*\}\}`)
@@ -106,7 +107,7 @@ func (s *substituter) value(text string) (any, error) {
 	if !strings.Contains(text, "{{") {
 		return text, nil
 	}
-	if m := wholeValue.FindStringSubmatch(text); m != nil {
+	if m := wholeValue().FindStringSubmatch(text); m != nil {
 		if v, ok := s.values[m[1]]; ok {
 			return v, s.budget.take(len(s.textOf(m[1])))
 		}
@@ -161,7 +162,7 @@ func (s *substituter) find(text string) []span {
 		return nil
 	}
 	var spans []span
-	for _, m := range placeholder.FindAllStringSubmatchIndex(text, -1) {
+	for _, m := range placeholder().FindAllStringSubmatchIndex(text, -1) {
 		if name := text[m[2]:m[3]]; s.known(name) {
 			spans = append(spans, span{m[0], m[1], name})
 		}
