@@ -57,8 +57,8 @@ func (k *keeper) run(ctx context.Context) {
 		var err error
 		select {
 		case <-v.changed:
-		case <-k.s.kick:
-			err = k.s.flush()
+		case b := <-k.s.extra:
+			err = k.s.send(b)
 		case payload := <-k.s.pongs:
 			err = k.s.pong(payload)
 		case <-ping.C():

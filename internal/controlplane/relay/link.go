@@ -96,13 +96,6 @@ func (l *link) cork() {
 	l.corked = true
 }
 
-// room says whether n bytes can be gathered without a write.
-func (l *link) room(n int) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.buf)+n <= writeBuffer
-}
-
 func (l *link) flush() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

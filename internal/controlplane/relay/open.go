@@ -136,7 +136,7 @@ func (r *Relay) open(w http.ResponseWriter, req *http.Request) {
 
 // admit makes a socket of the request and checks its first message.
 func (r *Relay) admit(w http.ResponseWriter, req *http.Request, id string) (*socket, sessions.Admission, error) {
-	s := &socket{pongs: make(chan []byte, 1), kick: make(chan struct{}, 1), done: make(chan struct{}), gone: make(chan struct{})}
+	s := &socket{pongs: make(chan []byte, 1), extra: make(chan []byte, maxExtra), done: make(chan struct{}), gone: make(chan struct{})}
 	up := &upgrade{ResponseWriter: w, buffers: &r.buffers}
 	var err error
 	s.conn, err = websocket.Accept(up, req, &websocket.AcceptOptions{

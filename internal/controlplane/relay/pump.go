@@ -129,8 +129,9 @@ func (p *pump) forward(b []byte) bool {
 
 // answer acknowledges an agent's message in the client's stead: the client
 // did so before and does not repeat itself (stock clients ignore what they
-// have), or it is gone. The copy is not passed on. When the agent is busy
-// the answer is left out: it will ask again.
+// have), or it is gone. The copy is not passed on. Nothing here may wait for
+// the agent, which may wait for its output to be taken before it reads: what
+// finds no room is left out, and the agent asks again.
 func (p *pump) answer(b []byte, sequence int64) {
 	payload, err := json.Marshal(mgs.Acknowledge{AcknowledgedMessageType: mgs.TypeOutputStreamData,
 		AcknowledgedMessageId: idOf(b).String(), AcknowledgedMessageSequenceNumber: sequence, IsSequentialMessage: true})
@@ -139,10 +140,12 @@ func (p *pump) answer(b []byte, sequence int64) {
 	}
 	m := frame.Message{Type: mgs.TypeAcknowledge, Created: p.r.opt.Clock.Now(), Flags: frame.FlagSYN | frame.FlagFIN, ID: uuid.New(), Payload: payload}
 	raw, err := m.Marshal()
-	if err == nil {
-		err = p.s.tryGather(raw)
-	}
 	if err != nil {
-		p.s.log.Debug("relay: acknowledge in the client's stead", "error", err)
+		p.s.log.Error("relay: acknowledge in the client's stead", "error", err)
+		return
+	}
+	select {
+	case p.s.extra <- raw:
+	default:
 	}
 }

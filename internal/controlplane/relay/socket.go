@@ -26,6 +26,7 @@ const (
 const (
 	firstBuffer = 2 << 10
 	keepBuffer  = 128 << 10
+	maxExtra    = 256 // frames of ours, of a few hundred bytes each
 )
 
 // socket is one side's websocket.
@@ -38,7 +39,7 @@ type socket struct {
 	heard atomic.Int64  // when the peer last gave a sign, in Unix nanoseconds
 	held  atomic.Bool   // its reader waits for the other side
 	pongs chan []byte   // pings to be answered; the last one counts
-	kick  chan struct{} // something gathered waits for a flush
+	extra chan []byte   // frames of ours for the keeper to send
 	done  chan struct{} // closed when the socket is closed
 	gone  chan struct{} // closed when its reader has ended
 	once  sync.Once
@@ -110,25 +111,6 @@ func (s *socket) pong(payload []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return errors.Join(s.conn.Write(context.Background(), messagePong, payload), s.link.flush())
-}
-
-// tryGather is gather for those who must not wait: it does nothing when the
-// socket is busy or has no room.
-func (s *socket) tryGather(b []byte) error {
-	const most = 14 // bytes of a websocket header
-	if !s.mu.TryLock() {
-		return nil
-	}
-	defer s.mu.Unlock()
-	if !s.link.room(len(b) + most) {
-		return nil
-	}
-	err := s.conn.Write(context.Background(), websocket.MessageBinary, b)
-	select {
-	case s.kick <- struct{}{}:
-	default:
-	}
-	return err
 }
 
 // pinged has a ping answered by the keeper. It is called by the reader.
