@@ -2,7 +2,6 @@ package identity
 
 import (
 	"context"
-	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -132,7 +131,7 @@ func TestExpiredIsNeverGiven(t *testing.T) {
 		stop := running(t, p)
 		defer stop()
 		after(time.Second)
-		s.refuse = refuseOp(tokenOp, 500, "InternalServerError")
+		s.refusing(refuseOp(tokenOp, 500, "InternalServerError"))
 		after(59 * time.Minute)
 		if _, err := p.Credentials(t.Context()); err != nil {
 			t.Errorf("they still hold: %v", err)
@@ -149,7 +148,7 @@ func TestExpiredIsNeverGiven(t *testing.T) {
 		if err := Signer(p, "eu-west-1").Sign(t.Context(), r, nil, "ssm"); err == nil || r.Header.Get("Authorization") != "" || !strings.Contains(err.Error(), "InternalServerError") {
 			t.Errorf("signed with expired credentials: %v", err)
 		}
-		s.refuse = nil
+		s.refusing(nil)
 		after(31 * time.Minute)
 		if _, err := p.Credentials(t.Context()); err != nil {
 			t.Errorf("after it healed: %v", err)
@@ -254,122 +253,6 @@ func TestInvalidate(t *testing.T) {
 			p.Invalidate() // the first time they are too young
 		}
 	})
-}
-
-func stored(t *testing.T, v *vault.Vault) *rsa.PrivateKey {
-	t.Helper()
-	r, err := loadRegistration(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := r.key()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-// TestRotation: on request, or by age; the new key is the service's and the
-// disk's, whichever answer gets lost; a refusal keeps the old one.
-func TestRotation(t *testing.T) {
-	t.Parallel()
-	for name, tc := range map[string]struct {
-		change  func(*service, *Options)
-		rotated bool
-	}{
-		"asked":       {func(s *service, _ *Options) { s.update = true }, true},
-		"not asked":   {func(*service, *Options) {}, false},
-		"answer lost": {func(s *service, _ *Options) { s.update, s.lose = true, keyOp }, true},
-		"refused":     {func(s *service, _ *Options) { s.update, s.refuse = true, refuseOp(keyOp, 400, "ValidationException") }, false},
-		"young":       {func(_ *service, o *Options) { o.AutoRotateDays = 2 }, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			bubble(t, func(t *testing.T, s *service, o Options, disk *fsystest.Disk) {
-				tc.change(s, &o)
-				p := NewProvider(o)
-				stop := running(t, p)
-				after(10 * time.Second)
-				stop()
-				key := stored(t, o.Vault)
-				if changed := !key.Equal(o.Key); changed != tc.rotated {
-					t.Errorf("changed: %v", changed)
-				}
-				if !key.PublicKey.Equal(s.public) {
-					t.Error("disk and service have different keys")
-				}
-				if _, err := o.Vault.Get(pendingKey); !errors.Is(err, vault.ErrNotFound) {
-					t.Errorf("a key is left over: %v", err)
-				}
-				s.lose, s.refuse = "", nil
-				if _, err := NewProvider(node(t, s, disk)).Credentials(t.Context()); err != nil {
-					t.Errorf("after a restart: %v", err)
-				}
-				p.Invalidate()
-				after(31 * time.Second)
-				p.Invalidate()
-				if _, err := p.Credentials(t.Context()); err != nil {
-					t.Errorf("the running agent: %v", err)
-				}
-			})
-		})
-	}
-}
-
-func TestRotationByAge(t *testing.T) {
-	t.Parallel()
-	bubble(t, func(t *testing.T, s *service, o Options, _ *fsystest.Disk) {
-		o.AutoRotateDays = 2
-		stop := running(t, NewProvider(o))
-		after(47 * time.Hour)
-		if n := s.count(keyOp); n != 0 {
-			t.Errorf("%d changes too early", n)
-		}
-		after(3 * time.Hour)
-		if n := s.count(keyOp); n != 1 {
-			t.Errorf("%d changes after two days", n)
-		}
-		stop()
-	})
-}
-
-// TestRotationOnBadDisk stops the machine at every write of a change of keys:
-// after it the node has a key that the service takes.
-func TestRotationOnBadDisk(t *testing.T) {
-	t.Parallel()
-	for _, crash := range []bool{true, false} {
-		for n, ended := 1, false; !ended; n++ {
-			bubble(t, func(t *testing.T, s *service, o Options, disk *fsystest.Disk) {
-				s.update = true
-				before := disk.Ops()
-				if crash {
-					disk.StopAt(before + n)
-				} else {
-					disk.Fail(func(op fsystest.Op) error {
-						if op.N == before+n {
-							return errors.New("input/output error")
-						}
-						return nil
-					})
-				}
-				stop := running(t, NewProvider(o))
-				after(10 * time.Second)
-				stop()
-				ended = disk.Ops() < before+n
-				disk.Fail(nil)
-				if crash {
-					disk.Crash(fsystest.Nothing())
-				}
-				s.update = false
-				if _, err := NewProvider(node(t, s, disk)).Credentials(t.Context()); err != nil {
-					t.Errorf("operation %d, crash %v: %v", n, crash, err)
-				}
-				if !stored(t, o.Vault).PublicKey.Equal(s.public) {
-					t.Errorf("operation %d, crash %v: the disk has not the service's key", n, crash)
-				}
-			})
-		}
-	}
 }
 
 func TestFingerprint(t *testing.T) {

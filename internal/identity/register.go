@@ -78,7 +78,7 @@ func Register(ctx context.Context, d RegisterDeps, o RegisterOptions) (Identity,
 	if !o.complete() {
 		return Identity{}, ErrIncomplete
 	}
-	if !regionRule.MatchString(o.Region) {
+	if !regionRule().MatchString(o.Region) {
 		return Identity{}, fmt.Errorf("%.80q is not a region; give one like eu-west-1 with -region", o.Region)
 	}
 	if err := o.confirm(d.Vault); err != nil {
@@ -250,18 +250,21 @@ func (r registrar) save(id Identity, key *rsa.PrivateKey, print fingerprint.Reco
 	if err != nil {
 		return err
 	}
-	old, oldErr := r.Vault.Get(vault.InstanceFingerprint)
-	if fresh {
-		if err := storeFingerprint(r.Vault, print); err != nil {
-			return err
-		}
+	var before []saved
+	for _, name := range []string{vault.InstanceFingerprint, vault.RegistrationKey} {
+		value, err := r.Vault.Get(name)
+		before = append(before, saved{name, value, err})
 	}
-	if err := rec.store(r.Vault, vault.RegistrationKey); err != nil {
-		switch {
-		case fresh && oldErr == nil:
-			err = errors.Join(err, r.Vault.Put(vault.InstanceFingerprint, old))
-		case fresh:
-			err = errors.Join(err, r.Vault.Delete(vault.InstanceFingerprint))
+	if fresh {
+		err = storeFingerprint(r.Vault, print)
+	}
+	if err == nil {
+		err = rec.store(r.Vault, vault.RegistrationKey)
+	}
+	if err != nil {
+		// A write that failed may be there all the same.
+		for _, old := range before {
+			err = errors.Join(err, old.restore(r.Vault))
 		}
 		return err
 	}
@@ -269,6 +272,23 @@ func (r registrar) save(id Identity, key *rsa.PrivateKey, print fingerprint.Reco
 		r.Log.Warn("a key of the old registration stays in the vault", "error", err)
 	}
 	return nil
+}
+
+// saved is what the vault had under a key.
+type saved struct {
+	key   string
+	value []byte
+	err   error
+}
+
+func (s saved) restore(v *vault.Vault) error {
+	switch {
+	case s.err == nil:
+		return v.Put(s.key, s.value)
+	case errors.Is(s.err, vault.ErrNotFound):
+		return v.Delete(s.key)
+	}
+	return nil // it could not be read, so nothing was written over it that could be put back
 }
 
 // writeInfo tells other programs of the machine who it is.

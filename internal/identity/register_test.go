@@ -260,6 +260,9 @@ func TestRegisterOnBadDisk(t *testing.T) {
 			if !key.PublicKey.Equal(oldKey) && !key.PublicKey.Equal(s.public) || print != oldPrint && print != s.print {
 				t.Errorf("operation %d, crash %v: key or fingerprint of nobody", n, crash)
 			}
+			if !crash && err != nil && strings.Contains(err.Error(), "nothing was changed") && (!key.PublicKey.Equal(oldKey) || print != oldPrint) {
+				t.Errorf("operation %d: %v, and yet something was changed", n, err)
+			}
 			if err == nil && !key.PublicKey.Equal(s.public) {
 				t.Errorf("operation %d, crash %v: success, and the old key", n, crash)
 			}

@@ -179,6 +179,13 @@ func (s *service) key(w http.ResponseWriter, r *http.Request, body []byte) {
 	s.reply(w, ssm.Empty{})
 }
 
+// refusing changes refuse while calls are made.
+func (s *service) refusing(f func(string, int) (int, string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse = f
+}
+
 func (s *service) count(op string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
