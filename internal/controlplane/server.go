@@ -29,6 +29,8 @@ import (
 	"ssmagent/internal/controlplane/gateway"
 	"ssmagent/internal/controlplane/nodes"
 	"ssmagent/internal/controlplane/pki"
+	"ssmagent/internal/controlplane/relay"
+	"ssmagent/internal/controlplane/sessions"
 	"ssmagent/internal/controlplane/store"
 	"ssmagent/internal/wire/ssm"
 )
@@ -73,7 +75,9 @@ type Server struct {
 	nodes     *nodes.Service
 	documents *documents.Service
 	commands  *commands.Service
+	sessions  *sessions.Service
 	gateway   *gateway.Gateway
+	relay     *relay.Relay
 	handler   http.Handler
 	ready     chan struct{}
 
@@ -156,9 +160,17 @@ func (s *Server) assemble() error {
 	if err != nil {
 		return err
 	}
+	s.sessions, err = sessions.New(sessions.Config{DB: s.db, Documents: s.documents, Clock: o.Clock, Log: o.Log.With("part", "sessions")})
+	if err != nil {
+		return err
+	}
 	s.nodes.OnDeregister(s.commands.NodeRemoved)
+	s.nodes.OnDeregister(s.sessions.NodeRemoved)
 	verifier := auth.New(auth.Options{Keys: keys, Issuer: issuer, Account: o.Account, Clock: o.Clock, PublicKey: s.nodes.PublicKey})
-	s.gateway = gateway.New(gateway.Options{Queue: s.commands, Clock: o.Clock, Log: o.Log.With("part", "gateway"), Verify: verifier.Caller, Endpoint: s.url})
+	s.gateway = gateway.New(gateway.Options{Queue: s.commands, Sessions: s.sessions, Clock: o.Clock, Log: o.Log.With("part", "gateway"), Verify: verifier.Caller, Endpoint: s.url})
+	s.relay = relay.New(relay.Options{Sessions: s.sessions, Clock: o.Clock, Log: o.Log.With("part", "relay"), Verify: verifier.Caller})
+	s.sessions.SetPusher(s.gateway)
+	s.sessions.SetChannels(s.relay)
 	s.nodes.SetPresence(s.gateway)
 	s.nodes.OnDeregister(s.gateway.Disconnect)
 	s.handler = s.routes(verifier)
@@ -183,9 +195,10 @@ func (s *Server) writeConfig() error {
 func (s *Server) routes(v *auth.Verifier) http.Handler {
 	tagged := tags{db: s.db, types: map[string]tagged{"ManagedInstance": s.nodes, "Document": s.documents}}
 	dispatcher := &api.Dispatcher{
-		Ops:    api.Merge(s.nodes.Ops(), s.documents.Ops(), s.commands.Ops(), s.gateway.Ops(), tagged.Ops()),
+		Ops:    api.Merge(s.nodes.Ops(), s.documents.Ops(), s.commands.Ops(), s.sessions.Ops(), s.gateway.Ops(), tagged.Ops()),
 		Verify: v.Caller, Log: s.opt.Log.With("part", "api"),
 	}
+	calls := sessions.Origin(dispatcher)
 	sts := auth.STS{Verify: v.Caller, Log: s.opt.Log.With("part", "sts")}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /{$}", func(w http.ResponseWriter, r *http.Request) {
@@ -193,12 +206,13 @@ func (s *Server) routes(v *auth.Verifier) http.Handler {
 			sts.ServeHTTP(w, r)
 			return
 		}
-		dispatcher.ServeHTTP(w, r)
+		calls.ServeHTTP(w, r)
 	})
 	if s.opt.NoGateway {
 		mux.HandleFunc("/v1/", gateway.Refuse)
 	} else {
 		mux.Handle("/v1/", s.gateway.Handler())
+		mux.Handle("/v1/data-channel/", s.relay.Handler())
 	}
 	mux.HandleFunc("/", nothing)
 	return auth.Guard(s.opt.Names, mux)
@@ -337,6 +351,8 @@ func (s *Server) Run(ctx context.Context) error {
 		g.Go(func() error { return served(srv.Serve(l)) })
 	}
 	g.Go(func() error { return s.commands.Run(gctx) })
+	g.Go(func() error { return s.sessions.Run(gctx) })
+	g.Go(func() error { return s.relay.Run(gctx) })
 	g.Go(func() error {
 		<-gctx.Done()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -21,7 +22,9 @@ import (
 
 // Times and bounds of an open channel.
 const (
-	pingEvery    = 30 * time.Second
+	// Agents ping by themselves, the stock one every 54 s. To ping one that
+	// does would wake an idle node for nothing.
+	pingEvery    = 90 * time.Second // of silence
 	pongDeadline = 20 * time.Second
 	writeTime    = 10 * time.Second // for one frame
 	pushBatch    = 32               // jobs taken from the queue at once
@@ -50,6 +53,8 @@ type channel struct {
 	conn socket
 	log  *slog.Logger
 	stop context.CancelCauseFunc // set by run
+	// heard is when the peer last pinged.
+	heard *moment
 
 	room chan struct{} // one for each frame being dealt with
 
@@ -61,7 +66,7 @@ type channel struct {
 }
 
 func newChannel(g *Gateway, node string, conn socket, log *slog.Logger) *channel {
-	return &channel{g: g, node: node, conn: conn, log: log, room: make(chan struct{}, backlog),
+	return &channel{heard: g.now(), g: g, node: node, conn: conn, log: log, room: make(chan struct{}, backlog),
 		lines: map[string][]frame.Message{}, sent: map[uuid.UUID]string{}, oddity: map[string]bool{}}
 }
 
@@ -76,6 +81,9 @@ func (c *channel) run(ctx context.Context) error {
 	defer pings.Stop()
 	if old := c.g.hub.join(c); old != nil {
 		old.end(errReplaced)
+	}
+	if c.g.opt.Sessions != nil {
+		c.g.opt.Sessions.ChannelUp(c.node)
 	}
 	group, gctx := errgroup.WithContext(ctx)
 	// Closing is what ends a blocked read or write.
@@ -168,6 +176,18 @@ func (c *channel) answer(ctx context.Context, t string, v any) error {
 	return c.send(ctx, frame.New(t, c.g.opt.Clock.Now(), p))
 }
 
+// moment is a time that one goroutine sets and another reads.
+type moment struct{ nanos atomic.Int64 }
+
+func (g *Gateway) now() *moment {
+	m := new(moment)
+	m.set(g.opt.Clock.Now())
+	return m
+}
+
+func (m *moment) set(t time.Time) { m.nanos.Store(t.UnixNano()) }
+func (m *moment) get() time.Time  { return time.Unix(0, m.nanos.Load()) }
+
 // ping finds a peer that is gone without a word.
 func (c *channel) ping(ctx context.Context, t clock.Timer) error {
 	for {
@@ -175,6 +195,10 @@ func (c *channel) ping(ctx context.Context, t clock.Timer) error {
 		case <-t.C():
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+		if silence := c.g.opt.Clock.Now().Sub(c.heard.get()); silence < pingEvery {
+			t.Reset(pingEvery - silence)
+			continue
 		}
 		if err := c.pong(ctx); err != nil {
 			return fmt.Errorf("the node does not answer: %w", err)

@@ -6,6 +6,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"ssmagent/internal/controlplane/api"
 	"ssmagent/internal/controlplane/commands"
 	"ssmagent/internal/wire/doc"
+	"ssmagent/internal/wire/frame"
 	"ssmagent/internal/wire/mgs"
 )
 
@@ -28,11 +30,18 @@ type Queue interface {
 	Reply(ctx context.Context, node, message string, r doc.Reply) error
 }
 
+// Sessions hears what nodes say about sessions; sessions.Service is one.
+type Sessions interface {
+	TaskComplete(node string, c mgs.AgentTaskComplete) error
+	ChannelUp(node string)
+}
+
 // Options are what a Gateway needs.
 type Options struct {
-	Queue Queue
-	Clock clock.Clock
-	Log   *slog.Logger
+	Queue    Queue
+	Sessions Sessions // nil: there are none
+	Clock    clock.Clock
+	Log      *slog.Logger
 	// Verify tells who makes a request whose body was body.
 	Verify func(r *http.Request, body []byte) (api.Caller, *api.Error)
 	// Endpoint is the URL that GetEndpoint names; nil: it is not served.
@@ -64,16 +73,25 @@ func (g *Gateway) Disconnect(node string) {
 	}
 }
 
-// Handler serves the paths of ssmmessages, all below /v1/.
+// Push implements sessions.Pusher.
+func (g *Gateway) Push(ctx context.Context, node, messageType string, payload []byte) error {
+	c := g.hub.get(node)
+	if c == nil {
+		return fmt.Errorf("push %s: %s has no control channel", messageType, node)
+	}
+	if err := c.send(ctx, frame.New(messageType, g.opt.Clock.Now(), payload)); err != nil {
+		return fmt.Errorf("push %s to %s: %w", messageType, node, err)
+	}
+	return nil
+}
+
+// Handler serves the control channels of ssmmessages, below /v1/.
 func (g *Gateway) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/control-channel/{id}", g.createControlChannel)
 	mux.HandleFunc("GET /v1/control-channel/{id}", g.openControlChannel)
 	mux.HandleFunc("/v1/control-channel/{id}", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusMethodNotAllowed, "MethodNotAllowedException", "a control channel takes POST to be made and GET to be opened")
-	})
-	mux.HandleFunc("/v1/data-channel/{id}", func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, http.StatusNotFound, "ResourceNotFoundException", "there is no such session: this control plane does not start sessions yet")
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "ResourceNotFoundException", "the message gateway has no such path")

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"ssmagent/internal/controlplane/commands"
+	"ssmagent/internal/controlplane/sessions"
 	"ssmagent/internal/wire/frame"
 	"ssmagent/internal/wire/mgs"
 )
@@ -62,13 +63,13 @@ func (c *channel) level(err error) slog.Level {
 	return slog.LevelWarn
 }
 
-// lineOf is the job that a frame is about, or its type.
+// lineOf is the job or session that a frame is about, or its type.
 func lineOf(m frame.Message) string {
-	var p struct{ JobId string }
-	if json.Unmarshal(m.Payload, &p) != nil || p.JobId == "" {
+	var p struct{ JobId, TaskId string }
+	if json.Unmarshal(m.Payload, &p) != nil || p.JobId+p.TaskId == "" {
 		return m.Type
 	}
-	return p.JobId
+	return p.JobId + p.TaskId
 }
 
 func (c *channel) handle(ctx context.Context, m frame.Message) error {
@@ -161,14 +162,21 @@ func (c *channel) keep(ctx context.Context, r mgs.AgentJobReply) error {
 	return c.g.opt.Queue.Reply(ctx, c.node, r.JobId, content)
 }
 
-// taskComplete acknowledges the end of a session, every copy of it.
+// taskComplete keeps the end of a session and then acknowledges it, every copy
+// of it. One of a session that is not known here is acknowledged too; one that
+// is another node's is not, nor one that could not be stored.
 func (c *channel) taskComplete(ctx context.Context, m frame.Message) error {
 	t, err := mgs.Decode[mgs.AgentTaskComplete](m.Payload)
 	if err != nil {
 		return fmt.Errorf("not the JSON of agent_task_complete: %w", err)
 	}
-	c.log.Info("gateway: session ended", "session", clip(t.TaskId), "status", clip(t.FinalTaskStatus))
-	return c.answer(ctx, mgs.TypeAgentTaskAcknowledge, mgs.AgentTaskAcknowledge{
+	c.log.Debug("gateway: session ended", "session", clip(t.TaskId), "status", clip(t.FinalTaskStatus))
+	if c.g.opt.Sessions != nil {
+		if err = c.g.opt.Sessions.TaskComplete(c.node, t); err != nil && !errors.Is(err, sessions.ErrUnknown) {
+			return err
+		}
+	}
+	return errors.Join(err, c.answer(ctx, mgs.TypeAgentTaskAcknowledge, mgs.AgentTaskAcknowledge{
 		SchemaVersion: 1, MessageId: m.ID.String(), TaskId: t.TaskId, Topic: mgs.TypeAgentTaskComplete,
-	})
+	}))
 }

@@ -95,7 +95,11 @@ func (g *Gateway) openControlChannel(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUpgradeRequired, "ValidationException", "a control channel is opened as a websocket")
 		return
 	}
-	conn, err := websocket.Accept(w, r, nil)
+	heard := g.now()
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{OnPingReceived: func(context.Context, []byte) bool {
+		heard.set(g.opt.Clock.Now())
+		return true
+	}})
 	if err != nil {
 		g.opt.Log.Warn("gateway: control channel refused", "node", node, "error", err)
 		return
@@ -110,6 +114,7 @@ func (g *Gateway) openControlChannel(w http.ResponseWriter, r *http.Request) {
 	}
 	log.Info("gateway: control channel open", "agent", clip(hello.AgentVersion), "platform", clip(hello.PlatformType))
 	c := newChannel(g, node, conn, log)
+	c.heard = heard
 	err = c.run(r.Context())
 	log.Info("gateway: control channel closed", "cause", err)
 }
