@@ -53,6 +53,11 @@ func after(d time.Duration) {
 func TestOneCallForAll(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, s *service, o Options, _ *fsystest.Disk) {
+		all := make(chan struct{})
+		o.Fingerprint = func(context.Context) (string, error) {
+			<-all
+			return s.print, nil
+		}
 		p := NewProvider(o)
 		var wg sync.WaitGroup
 		for range 20 {
@@ -62,6 +67,8 @@ func TestOneCallForAll(t *testing.T) {
 				}
 			})
 		}
+		synctest.Wait() // everybody asks before anybody is answered
+		close(all)
 		wg.Wait()
 		if n := s.count(tokenOp); n != 1 {
 			t.Errorf("%d calls", n)
