@@ -86,16 +86,17 @@ func (c *Client) WaitOnline(ctx context.Context, id string) (ssm.InstanceInforma
 
 // until calls done at the client's pace until it says so, fails or ctx ends.
 func (c *Client) until(ctx context.Context, done func() (bool, error)) error {
-	wait := c.pace.First
-	t := c.clock.NewTimer(wait)
+	start := c.clock.Now()
+	t := c.clock.NewTimer(c.pace.First)
 	defer t.Stop()
 	for {
 		ok, err := done()
 		if ok || err != nil {
 			return err
 		}
-		t.Reset(wait)
-		wait = min(wait*3/2+time.Millisecond, c.pace.Most)
+		// The wait is a share of the time that has gone by: whatever is
+		// waited for is seen at most an eighth of its own time late.
+		t.Reset(min(max(c.pace.First, c.clock.Now().Sub(start)/8), c.pace.Most))
 		select {
 		case <-t.C():
 		case <-ctx.Done():

@@ -31,10 +31,7 @@ func plugins(r job.Request) step.Set {
 	for action, i := range interpreters() {
 		set[action] = runscript.Plugin{
 			Interpreter: i, Starter: proc.Start, KillTree: proc.KillDescendants, Snapshot: proc.Descendants,
-			Extra: []string{
-				"AWS_SSM_INSTANCE_ID=" + r.Node.InstanceID, "AWS_SSM_REGION_NAME=" + r.Node.Region,
-				"AWS_SSM_PLATFORM_NAME=" + r.Node.PlatformName, "AWS_SSM_PLATFORM_VERSION=" + r.Node.PlatformVersion,
-			},
+			Extra:      r.Node.Variables(),
 			DefaultDir: r.Node.DefaultWorkDir,
 		}
 	}

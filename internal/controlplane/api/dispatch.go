@@ -162,6 +162,11 @@ func write(w http.ResponseWriter, status int, v any) error {
 		return fmt.Errorf("answer: %w", err)
 	}
 	w.Header().Set("Content-Type", ssm.ContentType)
+	// A client that never reads must not hold its connection for ever.
+	rc := http.NewResponseController(w)
+	_ = rc.SetWriteDeadline(time.Now().Add(bodyTime))
+	// The connection may go on to carry a websocket.
+	defer func() { _ = rc.SetWriteDeadline(time.Time{}) }()
 	w.WriteHeader(status)
 	_, _ = w.Write(b) // a client that went needs no answer
 	return nil

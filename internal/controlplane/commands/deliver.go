@@ -217,6 +217,16 @@ func (q *queue) delivered(message string) bool {
 	return j != nil && j.state == InProgress
 }
 
+// sent is when the message was first handed out, zero when it is not known.
+func (q *queue) sent(message string) time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if j := q.byMessage(message); j != nil {
+		return j.sent
+	}
+	return time.Time{}
+}
+
 func (q *queue) delay(message string, d time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -45,8 +45,9 @@ type job struct {
 	leased    any  // the lease's owner, nil when not handed out
 	until     time.Time
 	attempt   int
-	active    bool // counts against MaxConcurrency
-	queued    bool // in the node's todo
+	sent      time.Time // first handed out, as far as this process knows
+	active    bool      // counts against MaxConcurrency
+	queued    bool      // in the node's todo
 	gone      bool
 	deadline  time.Time
 	heap      int // index in due, -1 when not there
@@ -138,6 +139,9 @@ func (q *queue) take(node string, limit int, l Lease) (out []job, wake <-chan st
 		default:
 			j.leased, j.until = l.Owner, now.Add(l.For(j.attempt))
 			j.attempt++
+			if j.sent.IsZero() {
+				j.sent = now
+			}
 			out = append(out, *j)
 		}
 	}

@@ -34,7 +34,10 @@ func (s *Service) Reply(_ context.Context, node, message string, r doc.Reply) er
 		return nil // a receipt that says nothing new
 	}
 	var unknown []string
+	var ended State
+	sent := s.queue.sent(message)
 	err = s.update(func(t *txn) error {
+		ended = ""
 		inv, c, err := t.invocation(id, node)
 		if err != nil {
 			return err
@@ -42,13 +45,30 @@ func (s *Service) Reply(_ context.Context, node, message string, r doc.Reply) er
 		if inv == nil {
 			return t.cancelReply(node, id)
 		}
+		before := inv.State
 		unknown, err = t.reply(inv, c, r)
+		if inv.State != before && inv.State.Final() {
+			ended = inv.State
+		}
 		return err
 	})
+	if err == nil && ended != "" {
+		s.ended(id, node, ended, sent)
+	}
 	if len(unknown) > 0 {
 		s.log.Warn("commands: reply names steps that the document has not", "command", id, "node", node, "steps", len(unknown), "first", unknown[0])
 	}
 	return err
+}
+
+// ended tells the log what came of a command on a node, and how long that took
+// from its delivery.
+func (s *Service) ended(id, node string, state State, sent time.Time) {
+	attrs := []any{"command", id, "node", node, "status", string(state)}
+	if !sent.IsZero() {
+		attrs = append(attrs, "since_delivery", s.clock.Now().Sub(sent))
+	}
+	s.log.Info("command ended", attrs...)
 }
 
 // cancelReply takes the receipt of a cancel message.
