@@ -48,14 +48,15 @@ func register(ctx context.Context, s streams, f *agentFlags) int {
 	if err != nil {
 		return exitFailed
 	}
-	log := slog.New(slog.NewTextHandler(s.err, nil))
 	id, err := registerWith(ctx, s, f, cfg, identity.RegisterDeps{
 		Config: cfg, Vault: v, FS: disk, Data: p.Data, Hardware: fingerprint.Read, UserAgent: agentUserAgent(),
-		Clock: clock.Real{}, Log: slog.New(slog.DiscardHandler), Ambient: ambient,
+		Clock: clock.Real{}, Ambient: ambient, StockHardware: fingerprint.ReadStock,
+		// What went well is told below, without a time stamp.
+		Log: slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	switch {
 	case errors.Is(err, identity.ErrCanceled):
-		log.Info(err.Error())
+		fmt.Fprintln(s.err, err)
 		return exitFailed
 	case err != nil:
 		fmt.Fprintf(s.err, "Registration failed due to %v\n", err)
