@@ -108,7 +108,7 @@ func (t *terminal) readResult(n int, err error) (int, error) {
 	case errors.Is(err, unix.EIO), errors.Is(err, io.EOF):
 		t.endOfOutput()
 		return 0, io.EOF
-	case errors.Is(err, os.ErrClosed):
+	case t.shutDown(): // the raw descriptor's error for that is no os.ErrClosed
 		return 0, io.EOF
 	}
 	return 0, fmt.Errorf("read the terminal of %s: %w", t.spec.Path, err)

@@ -109,6 +109,9 @@ func startOn(slave *os.File, s Spec) (int, error) {
 	if env == nil {
 		env = []string{}
 	}
+	if err := proc.CloseOnExec(); err != nil {
+		return 0, fmt.Errorf("start %s: %w", s.Path, err)
+	}
 	fd := slave.Fd()
 	attr := &syscall.ProcAttr{
 		Dir: s.Dir, Env: env, Files: []uintptr{fd, fd, fd},

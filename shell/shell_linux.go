@@ -151,10 +151,7 @@ func (t *terminal) Wait(ctx context.Context) (proc.State, error) {
 func (t *terminal) Hangup() error {
 	t.hangupMu.Lock()
 	defer t.hangupMu.Unlock()
-	t.mu.Lock()
-	gone := t.isClosed
-	t.mu.Unlock()
-	if gone {
+	if t.shutDown() {
 		return nil
 	}
 	// Whoever types into it now is to stop at once.
@@ -204,6 +201,12 @@ func (t *terminal) shut() {
 	t.master.Close()
 	close(t.closed)
 	t.endOfOutput()
+}
+
+func (t *terminal) shutDown() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.isClosed
 }
 
 // waitNoReap waits until the child pid has ended and leaves it a zombie.

@@ -103,3 +103,8 @@ func Self() (ID, error) { return self() }
 // ReapOrphans collects the ended processes that a subreaper inherited, and
 // none that this program started itself. On Windows there are no zombies.
 func ReapOrphans() error { return reapOrphans() }
+
+// CloseOnExec has no child of ours inherit a descriptor that it is not handed,
+// also of those that we were born with. Start does it; others who start
+// programs call it first. (On Windows handles are inherited when named only.)
+func CloseOnExec() error { return closeOnExec() }

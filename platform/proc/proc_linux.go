@@ -52,8 +52,8 @@ func start(s Spec) (Process, error) {
 	p.pidfd = pollable(pidfd, pid)
 	st, err := readStat(pid)
 	if err != nil {
-		p.Kill()
-		p.Wait(context.Background())
+		_ = p.Kill()
+		_, _ = p.Wait(context.Background())
 		return nil, fmt.Errorf("start %s: its start time: %w", s.Path, err)
 	}
 	p.id.Start = st.start

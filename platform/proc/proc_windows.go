@@ -371,3 +371,5 @@ func awaitEnd(ctx context.Context, id ID) error {
 	}
 	return nil
 }
+
+func closeOnExec() error { return nil } // see CloseOnExec
