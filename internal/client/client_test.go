@@ -60,7 +60,6 @@ func collect(tb testing.TB, s *Session, n int) []byte {
 	return got
 }
 
-
 // TestShell: size first, input, output, resize, exit code, the end, with every
 // style of agent.
 func TestShell(t *testing.T) {
