@@ -20,6 +20,7 @@ const (
 	sweepBatch = 64
 	retryAfter = time.Second
 	farAway    = 24 * time.Hour
+	jump       = time.Second // between a look at the clock and setting a timer: it has to be set again
 )
 
 // Run acts on deadlines, delivers to nodes and forgets old sessions until ctx
@@ -39,12 +40,16 @@ func (s *Service) watch(ctx context.Context) {
 	due := s.clock.NewTimer(farAway)
 	defer due.Stop()
 	for ctx.Err() == nil {
+		now := s.clock.Now()
 		wait := s.expire(ctx)
 		if err := s.bury(); err != nil {
 			s.log.Error("sessions", "error", err)
 			wait = min(wait, retryAfter)
 		}
 		due.Reset(wait)
+		if s.clock.Now().Sub(now) > jump {
+			continue
+		}
 		select {
 		case <-s.rearm:
 		case <-due.C():

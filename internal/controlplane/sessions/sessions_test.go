@@ -360,6 +360,7 @@ func TestDocument(t *testing.T) {
 	l.after(30 * time.Second)
 	l.after(30 * time.Second)
 	<-l.ends
+	<-l.ends // the other one was never opened
 	if s := l.session(id); s.Details != "session ended: idle for 1 minute" || s.EndDate.Sub(began) != time.Minute {
 		t.Errorf("%+v", s)
 	}
