@@ -96,7 +96,8 @@ func TestStockQueries(t *testing.T) {
 		if len(h.Argv) == 0 {
 			continue
 		}
-		q, got := queries[h.Property], ""
+		var got string
+		q := queries[h.Property]
 		switch h.Argv[0] {
 		case "wmic.exe":
 			got = strings.Join(q.wmic, " ")

@@ -11,7 +11,7 @@ func module() Rules {
 	seams := []string{"ssmagent/platform", "ssmagent/shell", "ssmagent/users", "ssmagent/fingerprint", "ssmagent/service", "ssmagent/installer"}
 	return Rules{
 		Module: "ssmagent",
-		Core:   "internal",
+		Core:   "internal", Drivers: []string{"internal/e2e"},
 		Layers: [][]string{
 			// 0: words, and seams that need nothing of ours
 			{"internal/wire/frame", "internal/wire/mgs", "internal/wire/mds", "internal/wire/ssm", "internal/wire/doc",
@@ -19,15 +19,16 @@ func module() Rules {
 				"service", "fingerprint", "platform/tty", "internal/arch"},
 			// 1: pure logic over the words, and the seams above a seam
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
-				"internal/config", "internal/controlplane/store", "platform/proc/proctest"},
+				"internal/config", "internal/socket", "internal/controlplane/store", "platform/proc/proctest"},
 			// 2: state and calls
 			{"internal/vault", "internal/outbox", "internal/ssmclient", "internal/engine", "internal/step/runscript",
-				"internal/controlplane/api", "internal/controlplane/pki", "shell/shelltest"},
+				"internal/controlplane/api", "internal/controlplane/pki", "shell/shelltest",
+				"internal/session/terminal"},
 			// 3: doing
-			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/operator",
+			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/operator", "internal/session/channel",
 				"internal/controlplane/auth", "internal/controlplane/nodes", "internal/controlplane/documents"},
 			// 4: flows
-			{"internal/worker", "internal/command", "internal/controlplane/commands",
+			{"internal/worker", "internal/command", "internal/session", "internal/controlplane/commands",
 				"internal/controlplane/sessions", "internal/client"},
 			// 5: the rims
 			{"internal/agent", "internal/controlplane/gateway",
@@ -68,8 +69,8 @@ func TestModule(t *testing.T) {
 func TestPlanted(t *testing.T) {
 	t.Parallel()
 	rules := Rules{
-		Module: "m", Core: "internal",
-		Layers:    [][]string{{"internal/low", "internal/side"}, {"internal/high"}, {"cmd/..."}},
+		Module: "m", Core: "internal", Drivers: []string{"internal/drive"},
+		Layers:    [][]string{{"internal/low", "internal/side", "internal/drive"}, {"internal/high"}, {"cmd/..."}},
 		Forbidden: map[string][]string{"internal/...": {"os/exec"}},
 	}
 	const ok = "// Package p is documented.\npackage p\n"
@@ -82,6 +83,8 @@ func TestPlanted(t *testing.T) {
 		{"comment", "internal/low/a.go", "package p\n", "comment"},
 		{"os file", "internal/low/a_windows.go", ok, "os-file"},
 		{"os test file", "internal/low/a_linux_test.go", ok, "os-file"},
+		{"os test file of a driver", "internal/drive/a_linux_test.go", "// Package p is documented.\npackage p\n", ""},
+		{"os file of a driver", "internal/drive/a_linux.go", ok, "os-file"},
 		{"os file in cmd", "cmd/x/a_windows.go", ok, ""},
 		{"goos", "internal/low/a.go", ok + "import \"runtime\"\nvar _ = runtime.GOOS\n", "goos"},
 		{"sleep", "cmd/x/a_test.go", ok + "import \"time\"\nfunc f() { time.Sleep(1) }\n", "sleep"},

@@ -55,7 +55,7 @@ func (p Policy) random(rnd func() float64) float64 {
 	case p.Rand != nil:
 		return p.Rand()
 	}
-	return rand.Float64() //nolint:gosec // spreads load, guards nothing
+	return rand.Float64()
 }
 
 // stopped marks an error that no repetition mends.

@@ -132,5 +132,5 @@ func (p Pinger) random() float64 {
 	if p.Rand != nil {
 		return p.Rand()
 	}
-	return rand.Float64() //nolint:gosec // spreads load, guards nothing
+	return rand.Float64()
 }

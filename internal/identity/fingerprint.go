@@ -52,7 +52,7 @@ func Fingerprint(ctx context.Context, v *vault.Vault, hw Hardware, clk clock.Clo
 	}
 	if rec.Fingerprint != saved.Fingerprint {
 		result := fingerprint.Compare(saved.HardwareHash, rec.HardwareHash, saved.SimilarityThreshold)
-		return "", fmt.Errorf("Cannot connect to AWS Systems Manager.  %w (%s; changed: %s); %s", ErrOtherMachine, //nolint:staticcheck // the stock agent's words
+		return "", fmt.Errorf("Cannot connect to AWS Systems Manager.  %w (%s; changed: %s); %s", ErrOtherMachine, //nolint:staticcheck // the words are ours to keep
 			result.Decision, strings.Join(result.Changed, ", "), reRegister)
 	}
 	if changed {
@@ -122,7 +122,7 @@ func storeFingerprint(v *vault.Vault, r fingerprint.Record) error {
 func SetThreshold(v *vault.Vault, n int) error {
 	const prefix = "Error setting the SimilarityThreshold."
 	if !fingerprint.ValidThreshold(n) {
-		return fmt.Errorf("%s Invalid Similarity Threshold value of %d. Value must be between 1 and 100 or -1 (check disabled)", prefix, n) //nolint:staticcheck // the stock agent's words
+		return fmt.Errorf("%s Invalid Similarity Threshold value of %d. Value must be between 1 and 100 or -1 (check disabled)", prefix, n)
 	}
 	raw, err := loadFingerprint(v)
 	if err != nil {
@@ -133,7 +133,7 @@ func SetThreshold(v *vault.Vault, n int) error {
 		return fmt.Errorf("%s Unable to set similarity threshold due to, %w", prefix, err)
 	}
 	if rec.Fingerprint == "" {
-		return fmt.Errorf("%s Unable to set similarity threshold due to, save called with empty fingerprint key", prefix) //nolint:staticcheck // the stock agent's words
+		return fmt.Errorf("%s Unable to set similarity threshold due to, save called with empty fingerprint key", prefix)
 	}
 	rec.SimilarityThreshold = n
 	if err := storeFingerprint(v, rec); err != nil {

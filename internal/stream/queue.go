@@ -81,5 +81,5 @@ func (q *queue) remove(e *entry) {
 	} else {
 		e.next.prev = e.prev
 	}
-	delete(q.bySeq, e.seq)
+
 }

@@ -243,7 +243,7 @@ func (f fired) NewTimer(d time.Duration) clock.Timer {
 }
 
 // ready runs a script and calls then once it has written "ready".
-func ready(t *testing.T, p Plugin, ctx context.Context, then func(), lines ...string) (step.Outcome, string, string) {
+func ready(ctx context.Context, t *testing.T, p Plugin, then func(), lines ...string) (step.Outcome, string, string) {
 	t.Helper()
 	in := at(t.TempDir(), "s", lines...)
 	stdout := &onText{text: "ready", then: then}
@@ -265,7 +265,7 @@ func TestCancelAndShutdown(t *testing.T) {
 		t.Run(tc.cause.Error(), func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancelCause(t.Context())
-			out, stdout, stderr := ready(t, sh(), ctx, func() { cancel(tc.cause) }, "echo ready; sleep 1000; echo no")
+			out, stdout, stderr := ready(ctx, t, sh(), func() { cancel(tc.cause) }, "echo ready; sleep 1000; echo no")
 			if out.Status != tc.status || out.Code != 137 || stdout != "ready\n" || stderr != tc.stderr {
 				t.Errorf("%+v %q %q", out, stdout, stderr)
 			}
@@ -282,7 +282,7 @@ func TestTimeout(t *testing.T) {
 	fake := clock.NewFake(time.Unix(0, 0))
 	p := sh()
 	p.Clock = fake
-	out, stdout, stderr := ready(t, p, t.Context(), func() { fake.Advance(time.Hour) }, "echo ready; sleep 1000")
+	out, stdout, stderr := ready(t.Context(), t, p, func() { fake.Advance(time.Hour) }, "echo ready; sleep 1000")
 	if out.Status != doc.TimedOut || out.Code != 137 || stdout != "ready\n" || stderr != "" {
 		t.Errorf("%+v %q %q", out, stdout, stderr)
 	}
@@ -379,7 +379,7 @@ func TestKillThatCannotBeDoneIsSaid(t *testing.T) {
 	p.Snapshot = func() ([]proc.ID, error) { return []proc.ID{{PID: 1, Start: 1}, {PID: 2, Start: 1 << 60}}, nil }
 	var kept []proc.ID
 	p.KillTree = func(_ context.Context, keep []proc.ID) error { kept = keep; return errors.New("no rights") }
-	out, _, _ := ready(t, p, ctx, func() { cancel(step.ErrCancelled) }, "echo ready; sleep 1000")
+	out, _, _ := ready(ctx, t, p, func() { cancel(step.ErrCancelled) }, "echo ready; sleep 1000")
 	if out.Status != doc.Failed || out.Code != 137 || !strings.Contains(out.Error, "no rights") {
 		t.Errorf("%+v", out)
 	}

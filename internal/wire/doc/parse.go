@@ -30,7 +30,7 @@ func ParseSendCommand(payload []byte) (SendCommand, error) {
 		return SendCommand{}, err
 	}
 	if !ValidID(c.CommandId) {
-		return SendCommand{}, fmt.Errorf("command payload: %w: CommandId %s must be 1 to %d of letters, digits, - _ . :", ErrName, quoted(c.CommandId), maxName)
+		return SendCommand{}, fmt.Errorf("command payload: %w: CommandId %s must be 1 to %d of letters, digits and any of - _ : and dots", ErrName, quoted(c.CommandId), maxName)
 	}
 	if len(c.DocumentContent) == 0 || string(c.DocumentContent) == "null" {
 		return SendCommand{}, fmt.Errorf("command payload: %w: DocumentContent is missing", ErrDecode)

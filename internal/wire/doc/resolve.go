@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// ErrPrecondition: an argument of a precondition that cannot be resolved.
+// ErrPrecondition says that there is an argument of a precondition that cannot be resolved.
 var ErrPrecondition = errors.New("unusable precondition")
 
 // Options of Resolve.

@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-// ErrParameterName: a declared parameter name that is no valid expression
+// ErrParameterName says that a declared name is no valid expression
 // (names act as regular expressions inside text).
 var ErrParameterName = errors.New("unusable parameter name")
 

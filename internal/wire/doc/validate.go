@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// ErrValidation: a parameter's value breaks what the document declares.
+// ErrValidation says that a parameter's value breaks what the document declares.
 var ErrValidation = errors.New("parameter value is not allowed")
 
 const maxPattern = 8 << 10 // bytes of an allowedPattern
@@ -115,7 +115,7 @@ func (p Parameter) items(v any) string {
 	if p.Type == "String" || p.Type == "Integer" || p.Type == "Boolean" {
 		return ""
 	}
-	n := 0
+	var n int
 	switch v := v.(type) {
 	case []any:
 		n = len(v)

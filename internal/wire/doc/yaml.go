@@ -8,7 +8,7 @@ import (
 	"go.yaml.in/yaml/v2"
 )
 
-// ErrInternal: a tree that the stock agent's parser cannot process.
+// ErrInternal says that the tree is one that the stock agent's parser cannot process.
 var ErrInternal = errors.New("internal error")
 
 // DecodeYAML decodes a document in YAML 1.1, as sub-documents may be written:

@@ -34,7 +34,8 @@ type RegisterManagedInstanceOutput struct{ InstanceId string }
 // the UUID given at registration, on EC2 the instance id.
 type RequestManagedInstanceRoleTokenInput struct{ Fingerprint string }
 
-// RequestManagedInstanceRoleTokenOutput: a stock agent dereferences all five.
+// RequestManagedInstanceRoleTokenOutput has five members, all of which a stock
+// agent dereferences.
 type RequestManagedInstanceRoleTokenOutput struct {
 	AccessKeyId         string
 	SecretAccessKey     string

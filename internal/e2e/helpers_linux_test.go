@@ -53,24 +53,6 @@ func (p *plane) invocation(command, id string) *ssm.GetCommandInvocationOutput {
 	return out
 }
 
-// status waits until the invocation has one of the statuses.
-func (p *plane) status(command, id string, want ...types.CommandInvocationStatus) {
-	p.t.Helper()
-	c := p.sdk()
-	eventually(p.t, "status "+string(want[0]), func() bool {
-		out, err := c.GetCommandInvocation(p.t.Context(), &ssm.GetCommandInvocationInput{CommandId: &command, InstanceId: &id})
-		if err != nil {
-			return false
-		}
-		for _, w := range want {
-			if out.Status == w {
-				return true
-			}
-		}
-		return false
-	})
-}
-
 // file waits until the file holds at least lines whole lines and returns them.
 func (p *plane) file(name string, lines int) []string {
 	p.t.Helper()
