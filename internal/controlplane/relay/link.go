@@ -120,8 +120,12 @@ func (l *link) flushLocked() error {
 // patience gives the next write its time. It is real time: the kernel counts
 // it.
 func (l *link) patience() {
-	if !l.hurry.Load() {
-		_ = l.Conn.SetWriteDeadline(time.Now().Add(writePatience)) // fails when closed, as the write will
+	if l.hurry.Load() {
+		return
+	}
+	_ = l.Conn.SetWriteDeadline(time.Now().Add(writePatience)) // fails when closed, as the write will
+	if l.hurry.Load() {                                        // since then: ours overwrote the shorter one
+		_ = l.Conn.SetWriteDeadline(time.Now().Add(farewell))
 	}
 }
 

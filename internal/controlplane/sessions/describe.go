@@ -88,7 +88,7 @@ func (s *Service) status(r Session) string {
 	l, channels := s.live[r.ID], s.channels
 	opened, seen, closing := r.Opened, r.Seen, false
 	if l != nil {
-		opened, seen, closing = l.opened, l.seen, l.closing
+		opened, seen, closing = l.opened, l.seen, !l.closing.IsZero()
 	}
 	s.mu.Unlock()
 	var agent, client bool

@@ -156,6 +156,40 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
+// TestUnreported: an agent that is about to end and is not heard of again.
+func TestUnreported(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.set(func() { l.sides = [2]bool{true, true} })
+	id, _ := l.open(`{"Target":"web"}`)
+	l.AgentState(id, mgs.AgentSessionState{SchemaVersion: 1, SessionState: mgs.SessionTerminating, SessionId: id})
+	for range 6 { // it uploads a log
+		l.after(EndWithin / 2)
+	}
+	if s := l.session(id); s.Status != ssm.SessionTerminating || s.EndDate != nil {
+		t.Fatalf("%+v", s)
+	}
+	l.set(func() { l.sides = [2]bool{false, true} })
+	l.after(EndWithin)
+	if end := <-l.ends; end != "terminate "+id+": session ended: its agent ended it and did not say how" {
+		t.Errorf("told %q", end)
+	}
+}
+
+func TestTooMany(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	for n := range maxPerNode {
+		if !l.add(l.newLive(Session{ID: fmt.Sprint(n), NodeID: nodeA, Start: began, Idle: time.Hour})) {
+			t.Fatalf("session %d was refused", n)
+		}
+	}
+	if _, err := invoke[ssm.SessionOutput](l, ada, "StartSession", `{"Target":"web"}`); code(err) != "ServiceQuotaExceededException" {
+		t.Errorf("%v", err)
+	}
+	l.startWith(ada, `{"Target":"db"}`)
+}
+
 // TestOrders: an order goes out again until the agent comes, and not beyond.
 func TestOrders(t *testing.T) {
 	t.Parallel()

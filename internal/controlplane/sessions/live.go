@@ -30,7 +30,7 @@ type live struct {
 	idle, max time.Duration
 	opened    bool
 	seen      bool
-	closing   bool // the agent said that it is about to end
+	closing   time.Time // when the agent said that it is about to end, or was last seen since
 	ended     time.Time
 	nudged    bool
 	pushed    time.Time // when the order was last sent
@@ -60,6 +60,9 @@ func (l *live) next() time.Time {
 		return l.ended.Add(EndWithin)
 	}
 	at := l.activity.time().Add(l.idle)
+	if !l.closing.IsZero() {
+		at = earlier(at, l.closing.Add(EndWithin))
+	}
 	if l.max > 0 {
 		at = earlier(at, l.start.Add(l.max))
 	}

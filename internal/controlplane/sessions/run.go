@@ -97,45 +97,72 @@ func (s *Service) first() (*live, time.Duration) {
 
 // act does what is due for a session.
 func (s *Service) act(ctx context.Context, l *live) error {
+	_, channels := s.rims()
+	there := false // the agent's side
+	if channels != nil {
+		there, _ = channels.Sides(l.id)
+	}
+	do := s.decide(l, there)
+	switch {
+	case do.over:
+		s.calls.over(l.node, l.id)
+	case do.again:
+		s.calls.again(l.node, l.id)
+	case do.forget:
+		_, _, err := s.end(l.id, "", ending{state: Terminated})
+		return err
+	case do.text != "":
+		return s.impose(ctx, l.id, do.to, do.text)
+	}
+	return nil
+}
+
+// decision is what a deadline asks for; the zero value is nothing.
+type decision struct {
+	over   bool   // tell the node again that the session is over
+	again  bool   // send the order again
+	forget bool   // wait no longer for the agent's word
+	text   string // end the session, for this reason
+	to     State
+}
+
+// decide finds what is due and sets the next deadline.
+func (s *Service) decide(l *live, agent bool) decision {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.live[l.id] != l { // it ended meanwhile
-		s.mu.Unlock()
-		return nil
+		return decision{}
 	}
 	now := s.clock.Now()
 	due := func(at time.Time) bool { return !at.After(now) }
-	if !l.ended.IsZero() {
-		again := !l.nudged
+	switch {
+	case !l.ended.IsZero() && l.nudged:
+		return decision{forget: true}
+	case !l.ended.IsZero():
 		l.nudged = true
 		s.schedule(l)
-		s.mu.Unlock()
-		if again {
-			s.calls.over(l.node, l.id)
-			return nil
-		}
-		_, _, err := s.end(l.id, "", ending{state: Terminated})
-		return err
-	}
-	text, to := "", Terminating
-	switch {
+		return decision{over: true}
 	case l.max > 0 && due(l.start.Add(l.max)):
-		text = "session ended: its maximum duration of " + minutesText(l.max) + " is over"
+		return decision{text: "session ended: its maximum duration of " + minutesText(l.max) + " is over", to: Terminating}
 	case !l.opened && due(l.start.Add(OpenWithin)):
-		text = fmt.Sprintf("session failed: the agent did not open it within %d seconds: see the agent's log on %s", int(OpenWithin/time.Second), l.node)
-		to = Failed
+		return decision{text: fmt.Sprintf("session failed: the agent did not open it within %d seconds: see the agent's log on %s", int(OpenWithin/time.Second), l.node), to: Failed}
 	case due(l.activity.time().Add(l.idle)):
-		text = "session ended: idle for " + minutesText(l.idle)
-	default: // the order is due again
+		return decision{text: "session ended: idle for " + minutesText(l.idle), to: Terminating}
+	case !l.closing.IsZero() && due(l.closing.Add(EndWithin)):
+		if !agent {
+			return decision{text: "session ended: its agent ended it and did not say how", to: Terminating}
+		}
+		l.closing = now // it has not closed its side: it still uploads a log, perhaps
+		s.schedule(l)
+		return decision{}
+	case !l.opened && due(l.pushed.Add(orderAgain<<min(l.pushes, 8))):
 		l.pushes++
 		l.pushed = now
 		s.schedule(l)
+		return decision{again: true}
 	}
-	s.mu.Unlock()
-	if text == "" {
-		s.calls.again(l.node, l.id)
-		return nil
-	}
-	return s.impose(ctx, l.id, to, text)
+	s.schedule(l)
+	return decision{}
 }
 
 func (s *Service) sweepAll(ctx context.Context) {

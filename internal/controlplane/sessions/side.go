@@ -117,7 +117,8 @@ func (s *Service) admitted(r Session, agent bool) (Admission, error) {
 func (s *Service) AgentState(id string, state mgs.AgentSessionState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l := s.live[id]; l != nil && state.SessionState == mgs.SessionTerminating {
-		l.closing = true
+	if l := s.live[id]; l != nil && l.ended.IsZero() && state.SessionState == mgs.SessionTerminating {
+		l.closing = s.clock.Now()
+		s.schedule(l)
 	}
 }

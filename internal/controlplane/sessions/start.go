@@ -17,6 +17,10 @@ import (
 
 const codeNotConnected = "TargetNotConnected"
 
+// maxPerNode is how many sessions stock agents run at once. One more would
+// stop such an agent's control channel for good.
+const maxPerNode = 1000
+
 // maxOrder leaves room for the frame around an order.
 const maxOrder = frame.MaxSize - 4<<10
 
@@ -58,7 +62,9 @@ func (s *Service) StartSession(ctx context.Context, c api.Caller, in ssm.StartSe
 		return ssm.SessionOutput{}, err
 	}
 	l := s.newLive(r)
-	s.add(l)
+	if !s.add(l) {
+		return ssm.SessionOutput{}, api.Errorf("ServiceQuotaExceededException", "%s has %d sessions, the most that an agent runs: terminate some first", node, maxPerNode)
+	}
 	if err := s.db.Update(func(tx *store.Tx) error { return create(tx, r, order) }); err != nil {
 		s.forget(l)
 		return ssm.SessionOutput{}, fmt.Errorf("keep the session: %w", err)
@@ -68,11 +74,22 @@ func (s *Service) StartSession(ctx context.Context, c api.Caller, in ssm.StartSe
 	return ssm.SessionOutput{SessionId: r.ID, TokenValue: token, StreamUrl: streamURL(ctx, r.ID)}, nil
 }
 
-func (s *Service) add(l *live) {
+// add takes up a new session, unless its node has too many.
+func (s *Service) add(l *live) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	n := 0
+	for _, other := range s.live {
+		if other.node == l.node {
+			n++
+		}
+	}
+	if n >= maxPerNode {
+		return false
+	}
 	s.live[l.id] = l
 	s.schedule(l)
+	return true
 }
 
 func (s *Service) forget(l *live) {
