@@ -186,7 +186,7 @@ func (s *Service) TerminateSession(ctx context.Context, c api.Caller, in ssm.Ter
 	if err != nil && IsRefusal(err) {
 		err = noSession(in.SessionId)
 	}
-	return ssm.TerminateSessionOutput{SessionId: in.SessionId}, err
+	return ssm.TerminateSessionOutput(in), err
 }
 
 // GetConnectionStatus implements the operation.
