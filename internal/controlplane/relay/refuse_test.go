@@ -2,6 +2,7 @@ package relay
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -332,4 +333,24 @@ func TestStuckAgent(t *testing.T) {
 	}
 	l.terminate(out.SessionId)
 	c.closed("session ended: terminated by ada")
+}
+
+// TestTLS: the relay takes over encrypted connections too.
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, fake())
+	srv := httptest.NewTLSServer(l.relay.Handler())
+	t.Cleanup(srv.Close)
+	out := l.start()
+	a := l.agent(out.SessionId)
+	conn, _, err := websocket.Dial(t.Context(), "wss"+strings.TrimPrefix(srv.URL, "https")+"/v1/data-channel/"+out.SessionId, &websocket.DialOptions{HTTPClient: srv.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &side{l: l, t: t, conn: conn, got: make(chan frame.Message, 8)}
+	t.Cleanup(c.cut)
+	conn.SetReadLimit(-1)
+	c.text(clientHello(out.TokenValue)).read()
+	l.sides(out.SessionId, true, true, true)
+	c.expect(a.output(0, strings.Repeat("secret", 20000)))
 }

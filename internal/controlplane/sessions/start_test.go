@@ -2,6 +2,8 @@ package sessions
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -162,6 +164,23 @@ func TestGetConnectionStatus(t *testing.T) {
 		out, err := invoke[ssm.GetConnectionStatusOutput](l, ada, "GetConnectionStatus", `{"Target":"`+target+`"}`)
 		if err != nil || out.Status != want || out.Target != target {
 			t.Errorf("%s: %+v %v", target, out, err)
+		}
+	}
+}
+
+// TestOrigin: clients are sent back to the host and scheme that they used.
+func TestOrigin(t *testing.T) {
+	t.Parallel()
+	var got string
+	h := Origin(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = streamURL(r.Context(), "ada-0") }))
+	for _, tc := range []struct{ url, want string }{
+		{"http://127.0.0.1:8080/", "ws://127.0.0.1:8080/v1/data-channel/ada-0?role=publish_subscribe"},
+		{"https://plane.example/", "wss://plane.example/v1/data-channel/ada-0?role=publish_subscribe"},
+		{"http://[::1]:9/", "ws://[::1]:9/v1/data-channel/ada-0?role=publish_subscribe"},
+	} {
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, tc.url, nil))
+		if got != tc.want {
+			t.Errorf("%s: %s, want %s", tc.url, got, tc.want)
 		}
 	}
 }
