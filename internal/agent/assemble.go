@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"crypto/rsa"
+	"errors"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -74,7 +75,12 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 		Queue: queue, Replies: replies, Clock: a.opt.Clock, Log: a.log, Node: a.node(id),
 		Orchestration: filepath.Join(dir, "document", a.cfg.Agent.OrchestrationRootDir),
 	})
+	shells, err := a.sessions(filepath.Join(dir, "session", "sessions"), id, creds, box)
+	if err != nil {
+		return parts{}, errors.Join(err, box.Close())
+	}
 	channel = control.New(control.Options{
+		OpenSession: shells.Open, CloseSession: shells.Close,
 		InstanceID: id.InstanceID, Open: open, Calls: polls, Outbox: box, Clock: a.opt.Clock, Log: a.log,
 		Accept: func(ctx context.Context, d control.Delivery) control.Verdict {
 			return control.Verdict(accept.Accept(ctx, command.Delivery(d)))
@@ -86,7 +92,7 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 		Clock: a.opt.Clock, Log: a.log,
 	}
 	p := parts{outbox: box, runs: map[string]func(context.Context) error{
-		"commands": queue.Run, "channel": channel.Run, "health ping": ping.Run,
+		"commands": queue.Run, "channel": channel.Run, "health ping": ping.Run, "sessions": shells.Run,
 	}}
 	if keepFresh != nil {
 		p.runs["credentials"] = keepFresh

@@ -16,7 +16,7 @@ func module() Rules {
 			// 0: words, and seams that need nothing of ours
 			{"internal/wire/frame", "internal/wire/mgs", "internal/wire/mds", "internal/wire/ssm", "internal/wire/doc",
 				"internal/clock", "internal/fsys", "internal/sigv4", "platform", "platform/proc", "platform/ipc",
-				"service", "fingerprint", "platform/tty", "internal/arch"},
+				"service", "fingerprint", "platform/tty", "internal/arch", "internal/environ"},
 			// 1: pure logic over the words, and the seams above a seam
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
 				"internal/config", "internal/socket", "internal/controlplane/store", "platform/proc/proctest"},
@@ -25,10 +25,10 @@ func module() Rules {
 				"internal/controlplane/api", "internal/controlplane/pki", "shell/shelltest",
 				"internal/session/terminal"},
 			// 3: doing
-			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/operator", "internal/session/channel",
+			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/session", "internal/operator", "internal/session/channel",
 				"internal/controlplane/auth", "internal/controlplane/nodes", "internal/controlplane/documents"},
 			// 4: flows
-			{"internal/worker", "internal/command", "internal/session", "internal/controlplane/commands",
+			{"internal/worker", "internal/session/worker", "internal/command", "internal/session", "internal/controlplane/commands",
 				"internal/controlplane/sessions", "internal/client"},
 			// 5: the rims
 			{"internal/agent", "internal/controlplane/gateway",

@@ -25,13 +25,14 @@ const backlog = 64
 // session is one open control channel.
 type session struct {
 	*Control
-	conn Conn
-	jobs chan frame.Message
+	conn  Conn
+	jobs  chan frame.Message
+	tasks chan frame.Message // orders about sessions
 }
 
 // serve works an open channel until it breaks or ctx ends.
 func (c *Control) serve(ctx context.Context, conn Conn) error {
-	s := &session{Control: c, conn: conn, jobs: make(chan frame.Message, backlog)}
+	s := &session{Control: c, conn: conn, jobs: make(chan frame.Message, backlog), tasks: make(chan frame.Message, backlog)}
 	g, gctx := errgroup.WithContext(ctx)
 	// Closing is what ends a Read; no close frame is sent, as in stock.
 	stop := context.AfterFunc(gctx, func() { _ = conn.CloseNow() })
@@ -39,6 +40,7 @@ func (c *Control) serve(ctx context.Context, conn Conn) error {
 	c.opt.Outbox.Reconnected(ChannelMGS)
 	g.Go(func() error { return s.read(gctx) })
 	g.Go(func() error { return s.handle(ctx, gctx) })
+	g.Go(func() error { return s.serveTasks(ctx, gctx) })
 	g.Go(func() error { return s.reply(gctx) })
 	g.Go(func() error { return s.ping(gctx) })
 	return g.Wait()
@@ -65,8 +67,18 @@ func (s *session) read(ctx context.Context) error {
 			case <-ctx.Done():
 				return ctx.Err()
 			}
+		case mgs.TypeInteractiveShell, mgs.TypeChannelClosed:
+			select {
+			case s.tasks <- m:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		case mgs.TypeAgentJobReplyAck:
-			s.acknowledged(m)
+			ack, err := mgs.Decode[mgs.AgentJobReplyAck](m.Payload)
+			s.acknowledged(ack.AcknowledgedMessageId, err)
+		case mgs.TypeAgentTaskAcknowledge:
+			ack, err := mgs.Decode[mgs.AgentTaskAcknowledge](m.Payload)
+			s.acknowledged(ack.MessageId, err)
 		default:
 			s.unknown(m.Type)
 		}
@@ -83,13 +95,12 @@ func (s *session) unknown(t string) {
 	}
 }
 
-func (s *session) acknowledged(m frame.Message) {
-	ack, err := mgs.Decode[mgs.AgentJobReplyAck](m.Payload)
+func (s *session) acknowledged(messageID string, err error) {
 	if err != nil {
 		s.log.Warn("an acknowledgement is ignored", "error", err)
 		return
 	}
-	id, err := uuid.Parse(ack.AcknowledgedMessageId)
+	id, err := uuid.Parse(messageID)
 	if err != nil {
 		s.log.Warn("an acknowledgement is ignored: it names no message", "error", err)
 		return
@@ -139,6 +150,7 @@ func jobReply(e outbox.Entry) mgs.AgentJobReply {
 
 // reply drains the outbox; the gateway's acknowledgements empty it.
 func (s *session) reply(ctx context.Context) error {
+	sent := map[string]int{} // transmissions of completions
 	for {
 		e, err := s.opt.Outbox.Next(ctx, ChannelMGS)
 		if err != nil {
@@ -150,7 +162,12 @@ func (s *session) reply(ctx context.Context) error {
 			_ = s.opt.Outbox.Done(e.ID)
 			continue
 		}
-		if err := s.send(ctx, mgs.TypeAgentJobReply, id, jobReply(e)); err != nil {
+		if e.Topic == mgs.TypeAgentTaskComplete {
+			err = s.completion(ctx, id, e, sent)
+		} else {
+			err = s.send(ctx, mgs.TypeAgentJobReply, id, jobReply(e))
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -63,7 +63,7 @@ type Conn interface {
 	CloseNow() error
 }
 
-// Options of a Control. All is needed.
+// Options of a Control. All but what concerns sessions is needed.
 type Options struct {
 	InstanceID string
 	// Open opens the channel, its first message sent. An *ssmclient.Error of
@@ -73,8 +73,13 @@ type Options struct {
 	Calls  Caller
 	Outbox Outbox
 	Accept Accept
-	Clock  clock.Clock
-	Log    *slog.Logger
+	// OpenSession starts what an interactive_shell orders and returns when the
+	// order is durable; CloseSession ends a session. nil: sessions are refused
+	// by silence, as orders that nobody can read.
+	OpenSession  func(ctx context.Context, t mgs.AgentTask) error
+	CloseSession func(ctx context.Context, sessionID string) error
+	Clock        clock.Clock
+	Log          *slog.Logger
 }
 
 // Timing of the channel.

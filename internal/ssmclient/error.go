@@ -27,6 +27,8 @@ type Error struct {
 	Status    int // of HTTP
 	RequestID string
 	Date      time.Time // the service's, zero when it did not say
+	// SessionOver: the session whose data channel was asked for has ended.
+	SessionOver bool
 }
 
 func (e *Error) Error() string {

@@ -148,6 +148,7 @@ func gatewayRefusal(resp *http.Response, body []byte) *Error {
 		j := refusal(resp, body)
 		e.Code, e.Message = j.Code, j.Message
 	}
+	e.SessionOver = mgs.IsTerminated(body)
 	// The stock agent looks for this text, wherever it stands.
 	if strings.Contains(string(body), "<"+AccessDenied+">") {
 		e.Code = AccessDenied

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"ssmagent/internal/session/terminal"
 )
 
 // version and commit are stamped in by the build.
@@ -46,6 +48,7 @@ func programs() map[string]entry {
 		"ssm-cli":             cliMain,
 		"ssm-document-worker": documentWorker,
 		"ssm-session-worker":  sessionWorker,
+		terminal.Name:         sessionTerminal,
 	}
 }
 

@@ -38,12 +38,6 @@ func plugins(r job.Request) step.Set {
 	return set
 }
 
-// sessionWorker will serve sessions.
-func sessionWorker(_ context.Context, s streams, _ []string) int {
-	s.failf("ssm-session-worker", "this version does not serve sessions")
-	return exitFailed
-}
-
 // later are the actions of Linux that this version does not run. A step says
 // so and fails: skipping it, as for a platform without a handler, would report
 // a success that is none.

@@ -6,26 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"ssmagent/internal/environ"
 	"ssmagent/internal/step"
 )
-
-// ours are variables of the agent's own process: its credentials and what its
-// service manager tells it. Names that end in * are prefixes.
-func ours() []string {
-	return []string{
-		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_CREDENTIAL_EXPIRATION",
-		"AWS_CONTAINER_AUTHORIZATION_TOKEN", "NOTIFY_*", "WATCHDOG_*", "GOMEMLIMIT", "SSMAGENT_*",
-	}
-}
-
-func isOurs(name string) bool {
-	return slices.ContainsFunc(ours(), func(o string) bool {
-		if prefix, ok := strings.CutSuffix(o, "*"); ok {
-			return strings.HasPrefix(name, prefix)
-		}
-		return name == o
-	})
-}
 
 // environment is what a script gets; of entries with one name the last wins:
 // inherited, the step's, those of the document's parameters, the agent's own.
@@ -36,7 +19,7 @@ func (p Plugin) environment(in step.Input, given map[string]string) []string {
 	}
 	e := variables{fold: p.Interpreter.FoldEnv, at: map[string]int{}}
 	for _, entry := range inherit() {
-		if name, _, _ := strings.Cut(entry, "="); !isOurs(name) {
+		if name, _, _ := strings.Cut(entry, "="); !environ.Ours(name) {
 			e.add(entry)
 		}
 	}

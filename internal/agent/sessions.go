@@ -1,0 +1,43 @@
+package agent
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"ssmagent/internal/config"
+	"ssmagent/internal/control"
+	"ssmagent/internal/identity"
+	"ssmagent/internal/outbox"
+	"ssmagent/internal/session"
+)
+
+// sessions is the part that serves what people open on this node.
+func (a *Agent) sessions(dir string, id identity.Identity, creds aws.CredentialsProvider, box *outbox.Outbox) (*session.Manager, error) {
+	endpoint, err := a.cfg.Endpoint(config.ServiceMGS, id.Region)
+	if err != nil {
+		return nil, err
+	}
+	m := a.opt.Machine
+	return session.New(session.Options{
+		Dir: dir, FS: m.FS, Clock: a.opt.Clock, Log: a.log, Outbox: box, Channel: control.ChannelMGS,
+		Node: session.Node{
+			InstanceID: id.InstanceID, Region: a.cfg.SigningRegion(config.ServiceMGS, id.Region), Endpoint: endpoint,
+			CABundle: a.cfg.SSMAgent.CABundle, UserAgent: a.userAgent(), Version: a.cfg.Agent.Version,
+			AsInvoker: m.Paths.Root != "" || a.cfg.Agent.ContainerMode,
+		},
+		Limit: a.cfg.Mgs.SessionWorkersLimit,
+		Credentials: func(ctx context.Context) (session.Credentials, error) {
+			c, err := creds.Retrieve(ctx)
+			if err != nil {
+				return session.Credentials{}, err
+			}
+			out := session.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken}
+			if c.CanExpire {
+				out.Expires = c.Expires
+			}
+			return out, nil
+		},
+		Executable: m.Executable, Env: m.Env, Stderr: m.Stderr, Start: m.Start, Find: m.Find, Dial: m.Dial,
+	}), nil
+}

@@ -1,0 +1,236 @@
+package channel
+
+import (
+	"context"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"ssmagent/internal/wire/mgs"
+)
+
+const (
+	// directBelow is how many bytes may be under way so that who writes also
+	// sends: so few fit into the system's buffers, it will not block.
+	directBelow = 16 << 10
+	// directFrames bounds what of others' such a caller sends.
+	directFrames = 16
+)
+
+// Next waits for the client's next payload. What belongs to the handshake does
+// not come. The error is ErrGone or ctx's.
+func (c *Channel) Next(ctx context.Context) (Payload, error) {
+	for {
+		p, ok := c.next()
+		if ok {
+			if p.Type == mgs.PayloadHandshakeResponse {
+				continue // a late one
+			}
+			return p, nil
+		}
+		select {
+		case <-c.readable:
+		case <-c.done:
+			return Payload{}, ErrGone
+		case <-ctx.Done():
+			return Payload{}, context.Cause(ctx)
+		}
+	}
+}
+
+// next takes a payload, and deals with a handshake response on the way.
+func (c *Channel) next() (Payload, bool) {
+	c.mu.Lock()
+	t, b, ok := c.link.Next()
+	if ok && t == mgs.PayloadHandshakeResponse {
+		c.answered(c.opt.Clock.Now(), b)
+	}
+	flush := c.backlog
+	if flush && c.link.Waiting() == 0 {
+		c.backlog = false
+	}
+	c.mu.Unlock()
+	if flush {
+		signal(c.wake)
+	}
+	return Payload{t, b}, ok
+}
+
+// Write sends b as output. It waits for room, so that a client that takes
+// nothing holds up the program. The error is ErrGone or ctx's.
+func (c *Channel) Write(ctx context.Context, b []byte) error {
+	for {
+		n, err := c.push(b)
+		if err != nil {
+			return err
+		}
+		if b = b[n:]; len(b) == 0 {
+			return nil
+		}
+		select {
+		case <-c.room:
+		case <-c.done:
+			return ErrGone
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// push takes what there is room for and gets it on its way.
+func (c *Channel) push(b []byte) (n int, err error) {
+	c.mu.Lock()
+	if c.over {
+		c.mu.Unlock()
+		return 0, ErrGone
+	}
+	now := c.opt.Clock.Now()
+	if c.shake.peer.Ours {
+		n, err = c.link.Push(now, mgs.PayloadOutput, b)
+	} else {
+		n, err = c.pushText(now, b)
+	}
+	under, _ := c.link.Pending()
+	c.mu.Unlock()
+	if err != nil {
+		return n, fmt.Errorf("send output: %w", err)
+	}
+	if under <= directBelow {
+		c.flush(directFrames)
+	} else if n > 0 {
+		signal(c.wake)
+	}
+	return n, nil
+}
+
+// pushText is Push with frames that end between characters, which is what
+// clients need that decode every payload for itself. The beginning of a
+// character at the end of b is held back until more comes. With c.mu.
+func (c *Channel) pushText(now time.Time, b []byte) (n int, err error) {
+	size := c.link.PayloadSize()
+	for n < len(b) {
+		rest := b[n:]
+		piece := rest
+		if len(c.tail) > 0 {
+			piece = append(c.tail[:len(c.tail):len(c.tail)], rest[:min(len(rest), size)]...)
+		}
+		piece = piece[:min(len(piece), size)]
+		whole := len(piece) - partial(piece)
+		if whole == 0 { // nothing but a beginning
+			c.tail = append([]byte(nil), piece...)
+			return len(b), nil
+		}
+		ok, err := c.link.PushWhole(now, mgs.PayloadOutput, piece[:whole])
+		if err != nil || !ok {
+			return n, err
+		}
+		n += whole - len(c.tail)
+		c.tail = c.tail[:0]
+	}
+	return n, nil
+}
+
+// partial is how many bytes at the end of b begin a character that is not whole.
+func partial(b []byte) int {
+	for i := 1; i < utf8.UTFMax && i <= len(b); i++ {
+		if last := b[len(b)-i]; utf8.RuneStart(last) {
+			if last >= utf8.RuneSelf && !utf8.FullRune(b[len(b)-i:]) {
+				return i
+			}
+			return 0
+		}
+	}
+	return 0
+}
+
+// Finish sends what was held back, and the exit code to a client that knows
+// what it is. Nothing may be written after it.
+func (c *Channel) Finish(ctx context.Context, code int) {
+	for {
+		c.mu.Lock()
+		now, ok := c.opt.Clock.Now(), true
+		if len(c.tail) > 0 {
+			if ok, _ = c.link.PushWhole(now, mgs.PayloadOutput, c.tail); ok {
+				c.tail = nil
+			}
+		}
+		if ok && c.shake.peer.Ours {
+			ok, _ = c.link.PushWhole(now, mgs.PayloadExitCode, mgs.FormatExitCode(code))
+		}
+		c.mu.Unlock()
+		c.flush(0)
+		if ok {
+			return
+		}
+		select {
+		case <-c.room:
+		case <-c.done:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Times of Drain.
+const (
+	drainIdle = 2 * time.Second  // without an acknowledgement, from a client that is there
+	drainAway = 15 * time.Second // for a client or a connection to come back
+)
+
+// Drain waits until the client has acknowledged everything, makes no progress
+// any more, or the session is over.
+func (c *Channel) Drain(ctx context.Context) {
+	t := c.opt.Clock.NewTimer(drainIdle)
+	defer t.Stop()
+	least, away := -1, false
+	for {
+		c.mu.Lock()
+		_, pending := c.link.Pending()
+		gone := c.conn == nil || c.link.Paused()
+		c.mu.Unlock()
+		if pending == 0 {
+			return
+		}
+		if least < 0 || pending < least || gone != away {
+			least, away = pending, gone
+			if away {
+				t.Reset(drainAway)
+			} else {
+				t.Reset(drainIdle)
+			}
+		}
+		select {
+		case <-c.progress:
+		case <-t.C():
+			return
+		case <-c.done:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// settleWithin bounds Settle.
+const settleWithin = time.Second
+
+// Settle waits until what is due now has been handed to the connection, if
+// there is one.
+func (c *Channel) Settle() {
+	late := false
+	ctx, done := context.WithTimeout(context.Background(), settleWithin)
+	defer done()
+	defer context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		late = true
+		c.idle.Broadcast()
+		c.mu.Unlock()
+	})()
+	c.flush(0)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.conn != nil && (c.writing || len(c.extra) > 0) && !late {
+		c.idle.Wait()
+	}
+}

@@ -1,0 +1,228 @@
+package channel
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"ssmagent/internal/wire/frame"
+	"ssmagent/internal/wire/mgs"
+)
+
+// Times of the handshake.
+const (
+	// answerWithin is for a client that has the request: some never answer.
+	answerWithin = time.Second
+	// clientWithin is for the client to come.
+	clientWithin = 15 * time.Second
+	// sizeWithin is for the size behind the answer of a stock client, which
+	// starts its terminal first; sizeSoon for that of ours, which is under way.
+	sizeWithin = time.Second
+	sizeSoon   = 250 * time.Millisecond
+)
+
+// shake is how far the handshake is.
+type shake struct {
+	asked    time.Time // when the request was pushed
+	received bool      // the client has the request
+	without  bool      // started without an answer
+	peer     Peer
+}
+
+// Peer is what the handshake told of the client.
+type Peer struct {
+	Answered bool
+	Version  string
+	Ours     bool // takes large payloads, and an exit code in every session
+}
+
+// Greeting is how the session begins: the size is zero when none came, First
+// is what the client sent before, valid until the next call of Next.
+type Greeting struct {
+	Peer  Peer
+	Size  mgs.Size
+	First *Payload
+}
+
+// maxTold bounds in bytes what a client may say of its failure.
+const maxTold = 1000
+
+// Ask sends agent_session_state Connected and the handshake request for the
+// session type. It may be called before there is a connection.
+func (c *Channel) Ask(agentVersion, sessionType string) error {
+	action, err := mgs.NewSessionType(sessionType, nil)
+	if err != nil {
+		return err
+	}
+	ext, err := mgs.EncodeExtension(mgs.Extension{MaxPayload: mgs.LargePayload})
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(mgs.HandshakeRequest{AgentVersion: agentVersion, RequestedClientActions: []mgs.ClientAction{action}, Extensions: ext})
+	if err != nil {
+		return fmt.Errorf("encode the handshake: %w", err)
+	}
+	if err := c.State(mgs.SessionConnected); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.shake.asked = c.opt.Clock.Now()
+	_, err = c.link.PushWhole(c.shake.asked, mgs.PayloadHandshakeRequest, b)
+	c.mu.Unlock()
+	c.flush(0)
+	return err
+}
+
+// State sends an agent_session_state once.
+func (c *Channel) State(state string) error {
+	b, err := json.Marshal(mgs.AgentSessionState{SchemaVersion: 1, SessionState: state, SessionId: c.opt.SessionID})
+	if err != nil {
+		return fmt.Errorf("encode the session's state: %w", err)
+	}
+	m := frame.New(mgs.TypeAgentSessionState, c.opt.Clock.Now(), b)
+	m.Flags = frame.FlagSYN | frame.FlagFIN
+	if b, err = m.Marshal(); err != nil {
+		return fmt.Errorf("encode the session's state: %w", err)
+	}
+	c.mu.Lock()
+	c.extra = append(c.extra, b)
+	c.mu.Unlock()
+	c.flush(0)
+	return nil
+}
+
+// Greet waits until it is clear how the session begins: the client answered and
+// told its size, or it is one that does not shake hands. An error wraps
+// ErrRefused, or is Err or ctx's.
+func (c *Channel) Greet(ctx context.Context) (Greeting, error) {
+	c.mu.Lock()
+	asked := c.shake.asked
+	c.mu.Unlock()
+	limit := c.opt.Clock.NewTimer(max(asked.Add(clientWithin).Sub(c.opt.Clock.Now()), 0))
+	defer limit.Stop()
+	short := false
+	for {
+		p, ok := c.next()
+		if ok {
+			g, over, err := c.greeting(p)
+			if over || err != nil {
+				return g, err
+			}
+			if g.Peer.Answered {
+				wait := sizeWithin
+				if g.Peer.Ours {
+					wait = sizeSoon
+				}
+				limit.Reset(wait)
+				short = true
+			}
+			continue
+		}
+		c.mu.Lock()
+		received := c.shake.received
+		c.mu.Unlock()
+		if received && !short {
+			limit.Reset(answerWithin)
+			short = true
+		}
+		select {
+		case <-c.readable:
+		case <-limit.C():
+			return c.ungreeted(), nil
+		case <-c.done:
+			if err := c.Err(); err != nil {
+				return Greeting{}, err
+			}
+			return Greeting{}, ErrGone
+		case <-ctx.Done():
+			return Greeting{}, context.Cause(ctx)
+		}
+	}
+}
+
+// ungreeted is the beginning with what is known by now.
+func (c *Channel) ungreeted() Greeting {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shake.without = !c.shake.peer.Answered
+	return Greeting{Peer: c.shake.peer}
+}
+
+// greeting deals with the first payloads. over: the session can begin.
+func (c *Channel) greeting(p Payload) (g Greeting, over bool, err error) {
+	switch p.Type {
+	case mgs.PayloadHandshakeResponse:
+		return Greeting{Peer: c.peer()}, false, c.Err() // next has dealt with it
+	case mgs.PayloadSize:
+		g = c.ungreeted()
+		g.Size, err = mgs.Decode[mgs.Size](p.Bytes)
+		if err != nil || g.Size.Cols == 0 || g.Size.Rows == 0 {
+			return Greeting{}, false, nil // as if it had not come
+		}
+		return g, true, nil
+	}
+	// Input before an answer: a client that does not shake hands.
+	g = c.ungreeted()
+	g.First = &p
+	return g, true, nil
+}
+
+func (c *Channel) peer() Peer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.shake.peer
+}
+
+// answered takes the handshake response, once. With c.mu.
+func (c *Channel) answered(now time.Time, p []byte) {
+	if c.shake.peer.Answered {
+		c.complain("handshake", errors.New("the client answered twice"))
+		return
+	}
+	r, err := mgs.Decode[mgs.HandshakeResponse](p)
+	if err != nil {
+		c.complain("handshake", err)
+		return
+	}
+	for _, a := range r.ProcessedClientActions {
+		if a.ActionStatus != mgs.ActionSuccess {
+			c.finishLocked(fmt.Errorf("%w: %s", ErrRefused, told(a.Error, r.Errors)))
+			return
+		}
+	}
+	c.shake.peer.Answered, c.shake.peer.Version = true, clip(r.ClientVersion, 32)
+	var theirs mgs.Extension
+	if theirs, c.shake.peer.Ours = mgs.DecodeExtension(r.Extensions); c.shake.peer.Ours {
+		c.link.SetForgetful(false)
+		if err := c.link.SetPayloadSize(min(theirs.MaxPayload, mgs.LargePayload)); err != nil {
+			c.complain("handshake", err)
+		}
+	}
+	if c.shake.without && !c.shake.peer.Ours {
+		return // it took the output for the beginning
+	}
+	b, err := json.Marshal(mgs.HandshakeComplete{HandshakeTimeToComplete: now.Sub(c.shake.asked)})
+	if err == nil {
+		_, err = c.link.PushWhole(now, mgs.PayloadHandshakeComplete, b)
+	}
+	if err != nil {
+		c.complain("handshake", err)
+	}
+	signal(c.wake)
+}
+
+// told is the client's reason for a person to read.
+func told(reason string, errs []string) string {
+	if reason == "" {
+		reason = strings.Join(errs, "; ")
+	}
+	if reason == "" {
+		reason = "it does not say why"
+	}
+	return clip(strings.ToValidUTF8(reason, "?"), maxTold)
+}
+
+func clip(s string, n int) string { return s[:min(len(s), n)] }

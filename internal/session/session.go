@@ -1,0 +1,165 @@
+// Package session keeps the sessions that the service has ordered: a directory
+// per session that is on disk before its worker starts, so that a later agent
+// finds the worker again, can end it, and reports its end once. What happens in
+// a session is its worker's business.
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"ssmagent/internal/wire/mgs"
+)
+
+// Version of the session directory's layout. A directory of a later version is
+// left alone by an earlier agent.
+const Version = 1
+
+// WorkerName is argv[0] of a session worker; its argument is the session's
+// directory.
+const WorkerName = "ssm-session-worker"
+
+// Node is what a worker has to know of the node and its service.
+type Node struct {
+	InstanceID string
+	Region     string // of signatures for the gateway
+	Endpoint   string // of the gateway: http or https URL
+	CABundle   string `json:",omitempty"` // file of certificates to trust besides the system's
+	UserAgent  string
+	Version    string // the agent's, four numbers
+	// AsInvoker: shells run as the user who started the agent (-root).
+	AsInvoker bool `json:",omitempty"`
+}
+
+// Request is a session as it lies in request.json. It holds no secrets.
+type Request struct {
+	Version  int
+	ID       string // name of the directory
+	Accepted time.Time
+	Type     string // as mgs has them
+	Owner    string `json:",omitempty"`
+	RunAs    string `json:",omitempty"` // the account that the service names
+	Inputs   mgs.SessionInputs
+	Node     Node
+}
+
+// Status is the outcome of a session, as FinalTaskStatus has it.
+type Status string
+
+// The outcomes.
+const (
+	Success Status = "Success"
+	Failed  Status = "Failed"
+)
+
+// Result is how a session ended, as it lies in result.json.
+type Result struct {
+	Status Status
+	Output string `json:",omitempty"` // the reason, for the session's person
+}
+
+// Order is a line from the agent to a worker.
+type Order struct {
+	// Run starts the session; it is sent once the worker's process is on
+	// record. A worker whose agent goes before that ends without a trace.
+	Run         bool         `json:"run,omitempty"`
+	Terminate   bool         `json:"terminate,omitempty"`
+	Credentials *Credentials `json:"credentials,omitempty"`
+	// Refused is why there are no credentials now.
+	Refused string `json:"refused,omitempty"`
+}
+
+// Credentials are the node's for a while. They are in memory and on the way to
+// a worker only.
+type Credentials struct {
+	AccessKeyID     string
+	SecretAccessKey string
+	SessionToken    string
+	Expires         time.Time // zero: never
+}
+
+// Event is a line from a worker to the agent.
+type Event struct {
+	Credentials bool `json:"credentials,omitempty"` // the worker needs some
+	End         bool `json:"end,omitempty"`         // the result is on disk
+}
+
+var (
+	// errTorn marks a request whose write did not end.
+	errTorn = errors.New("the request is not whole")
+	// errRejected marks an order that is wrong in itself.
+	errRejected = errors.New("the session cannot be started")
+)
+
+// request makes a Request of an order. The error wraps errRejected when the
+// session is known and is to be told; its id is in the request then.
+func request(t mgs.AgentTask, now time.Time, n Node) (Request, error) {
+	c, err := t.Session()
+	if err != nil {
+		var id struct{ SessionId string }
+		if json.Unmarshal([]byte(t.Content), &id) == nil && mgs.ValidSessionID(id.SessionId) {
+			return Request{ID: id.SessionId}, fmt.Errorf("%w: %w", errRejected, err)
+		}
+		return Request{}, err
+	}
+	r := Request{
+		Version: Version, ID: c.SessionId, Accepted: now.UTC(), Type: c.DocumentContent.SessionType,
+		Owner: clip(c.SessionOwner, 512), RunAs: strings.TrimSpace(c.RunAsUser), Node: n,
+	}
+	if err := supported(r.Type); err != nil {
+		return r, fmt.Errorf("%w: %w", errRejected, err)
+	}
+	inputs, err := substitute(c)
+	if err == nil && len(inputs) > 0 {
+		err = json.Unmarshal(inputs, &r.Inputs)
+	}
+	if err == nil {
+		err = possible(r)
+	}
+	if err != nil {
+		return r, fmt.Errorf("%w: inputs of the session document: %w", errRejected, err)
+	}
+	return r, nil
+}
+
+// supported says which session types this version serves.
+func supported(sessionType string) error {
+	switch sessionType {
+	case mgs.SessionStandardStream:
+		return nil
+	case mgs.SessionInteractiveCommands, mgs.SessionNonInteractiveCommands, mgs.SessionPort:
+		return fmt.Errorf("sessions of type %s are not served by this version of ssmagent, a later one will; start a session without a document, which opens a shell", sessionType)
+	}
+	return fmt.Errorf("session type %.64q is unknown; the session document must have Standard_Stream, InteractiveCommands, NonInteractiveCommands or Port as its sessionType", sessionType)
+}
+
+// maxProfile bounds the shell profile in bytes.
+const maxProfile = 64 << 10
+
+// possible refuses what would otherwise silently not be done.
+func possible(r Request) error {
+	in := r.Inputs
+	switch {
+	case bool(in.RunAsEnabled):
+		return errors.New("runAsEnabled is true, but choosing the account of a shell comes with a later version of ssmagent; set runAsEnabled to false to get a shell of ssm-user")
+	case in.KMSKeyId != "":
+		return errors.New("kmsKeyId is set, but encrypting sessions with KMS comes with a later version of ssmagent; leave kmsKeyId empty (the connection is encrypted by TLS all the same)")
+	case in.S3BucketName != "" || in.CloudWatchLogGroupName != "":
+		return errors.New("the session is to be logged (s3BucketName or cloudWatchLogGroupName), but logging comes with a later version of ssmagent; leave them empty")
+	case len(in.ShellProfile.Linux) > maxProfile || len(in.ShellProfile.Windows) > maxProfile:
+		return fmt.Errorf("shellProfile is longer than %d bytes; have it run a script instead", maxProfile)
+	}
+	return nil
+}
+
+func (r Request) validate() error {
+	if !mgs.ValidSessionID(r.ID) || r.Node.InstanceID == "" || r.Node.Endpoint == "" {
+		return errTorn
+	}
+	return nil
+}
+
+func clip(s string, n int) string { return s[:min(len(s), n)] }

@@ -1,0 +1,238 @@
+package terminal
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"ssmagent/platform/proc"
+	"ssmagent/shell"
+)
+
+// Name is argv[0] of the terminal's process.
+const Name = "ssm-session-terminal"
+
+// Spec is the terminal to open.
+type Spec struct {
+	Path       string
+	Args       []string
+	Env        []string
+	Dir        string
+	Rows, Cols uint16
+}
+
+// Exit is how the terminal ended: Error says why there never was one, or that
+// something was left behind.
+type Exit struct {
+	Code    int
+	Signal  string
+	Started bool
+	Error   string
+}
+
+// Deps is what the terminal's process needs of the machine.
+type Deps struct {
+	In   io.Reader // frames of the session worker; its end hangs up
+	Out  io.Writer // frames for it
+	Open func(context.Context, shell.Spec) (shell.Terminal, error)
+}
+
+// Main is the terminal's process. It returns the exit code when nothing runs in
+// the terminal any more.
+func Main(ctx context.Context, d Deps) int {
+	// A handler and not "ignore", which the shell would inherit: a write to a
+	// worker that is gone is an error, not our death.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := newReader(d.In)
+	k, b, err := r.next()
+	var s Spec
+	if err == nil && k != kindOpen {
+		err = errFrame
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err != nil {
+		return 1 // the worker went, or is none
+	}
+	c := &child{out: d.Out}
+	t, err := d.Open(ctx, shell.Spec{Path: s.Path, Args: s.Args, Env: s.Env, Dir: s.Dir, Rows: s.Rows, Cols: s.Cols})
+	if err != nil {
+		c.exit(Exit{Code: -1, Error: err.Error()})
+		return 1
+	}
+	c.t = t
+	c.wake.L = &c.mu
+	if c.frame(kindOpened, nil) != nil {
+		_ = t.Hangup()
+	}
+	c.run(ctx, r)
+	return 0
+}
+
+// child is the terminal with its pumps.
+type child struct {
+	t       shell.Terminal
+	outMu   sync.Mutex
+	out     io.Writer
+	scratch []byte
+
+	mu    sync.Mutex
+	wake  sync.Cond // on mu: there is input, or no more
+	input []byte
+	over  bool
+}
+
+func (c *child) run(ctx context.Context, r *reader) {
+	var hangups sync.WaitGroup
+	var once sync.Once
+	hangup := func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.over {
+			once.Do(func() { hangups.Go(func() { _ = c.t.Hangup() }) })
+		}
+	}
+	go c.listen(r, hangup) // ends with the worker, or with us
+	var typing sync.WaitGroup
+	typing.Go(c.typeInput)
+	c.pump(hangup)
+	state, err := c.t.Wait(context.WithoutCancel(ctx))
+	c.mu.Lock()
+	c.over = true
+	c.wake.Signal()
+	c.mu.Unlock()
+	hangups.Wait()
+	e := Exit{Code: state.Code, Signal: state.Signal, Started: true}
+	if cerr := c.t.Close(); err != nil || cerr != nil {
+		e.Error = errors.Join(err, cerr).Error()
+	}
+	typing.Wait()
+	c.exit(e)
+}
+
+// listen takes what the worker sends. It never waits for the terminal.
+func (c *child) listen(r *reader, hangup func()) {
+	defer hangup()
+	for {
+		k, b, err := r.next()
+		if err != nil {
+			return
+		}
+		switch k {
+		case kindInput:
+			c.mu.Lock()
+			full := len(c.input)+len(b) > window
+			if !full {
+				c.input = append(c.input, b...)
+			}
+			c.wake.Signal()
+			c.mu.Unlock()
+			if full {
+				return // a worker that does not keep to the window
+			}
+		case kindSize:
+			if len(b) == 4 {
+				_ = c.t.Resize(binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:]))
+			}
+		case kindHangup:
+			hangup()
+		default:
+			return
+		}
+	}
+}
+
+// typeInput types what came, at the pace at which the terminal takes it.
+func (c *child) typeInput() {
+	var spare []byte
+	taken := 0
+	for {
+		c.mu.Lock()
+		for len(c.input) == 0 && !c.over {
+			c.wake.Wait()
+		}
+		if c.over {
+			c.mu.Unlock()
+			return
+		}
+		b := c.input
+		c.input, spare = spare[:0], b
+		c.mu.Unlock()
+		for len(b) > 0 {
+			n, err := c.t.Write(b[:min(len(b), 4096)])
+			if err != nil {
+				return
+			}
+			b = b[n:]
+			// Single keys are not worth a message each.
+			if taken += n; taken >= window/4 {
+				_ = c.frame(kindTaken, binary.BigEndian.AppendUint32(nil, uint32(taken)))
+				taken = 0
+			}
+		}
+		if cap(spare) > 8<<10 {
+			spare = nil // of a paste that is over
+		}
+	}
+}
+
+// pump hands on what is printed until the end of it.
+func (c *child) pump(hangup func()) {
+	buf := make([]byte, headerSize+outputSize)
+	lost := false
+	for {
+		n, err := c.t.Read(buf[headerSize:])
+		if n > 0 && !lost {
+			header(buf[:0], kindOutput, n)
+			c.outMu.Lock()
+			_, werr := c.out.Write(buf[:headerSize+n])
+			c.outMu.Unlock()
+			if werr != nil {
+				lost = true
+				hangup()
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (c *child) frame(k kind, b []byte) error {
+	c.outMu.Lock()
+	defer c.outMu.Unlock()
+	c.scratch = append(header(c.scratch[:0], k, len(b)), b...)
+	_, err := c.out.Write(c.scratch)
+	return err
+}
+
+func (c *child) exit(e Exit) {
+	if len(e.Error) > maxFrame/8 {
+		e.Error = e.Error[:maxFrame/8]
+	}
+	b, err := json.Marshal(e)
+	if err == nil {
+		_ = c.frame(kindExit, b)
+	}
+}
+
+// State is how the shell ended, as processes do.
+func (e Exit) State() proc.State { return proc.State{Code: e.Code, Signal: e.Signal} }
+
+// Err is nil when there was a terminal.
+func (e Exit) Err() error {
+	if e.Started || e.Error == "" {
+		return nil
+	}
+	return fmt.Errorf("%s", e.Error)
+}

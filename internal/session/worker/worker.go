@@ -1,0 +1,98 @@
+// Package worker is the process that serves one session: it owns the data
+// channel, has another process hold the terminal, and outlives the agent that
+// started it.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+
+	"ssmagent/internal/clock"
+	"ssmagent/internal/fsys"
+	"ssmagent/internal/session"
+	"ssmagent/platform/proc"
+)
+
+// Account is who shells run as.
+type Account struct {
+	Principal proc.Principal // zero: as ourselves
+	Home      string         // empty: as in the environment
+	Dir       string         // where shells start: Home, or what stands in for one that is missing
+}
+
+// Deps is what a worker needs of the machine.
+type Deps struct {
+	FS     fsys.FS
+	Stdin  io.Reader // orders of the agent that started it
+	Stdout io.Writer // events for it
+	// Stderr gets the one sentence of a worker that cannot begin.
+	Stderr io.Writer
+	Log    *slog.Logger
+	Clock  clock.Clock
+	// Listen is ipc.Listen: later agents find the worker there.
+	Listen func(path string) (net.Listener, error)
+	Start  func(proc.Spec) (proc.Process, error)
+	// Executable is this program, and Env the environment that shells inherit.
+	Executable string
+	Env        []string
+	// Account is who shells run as; invoker: whoever started the agent.
+	Account func(invoker bool) (Account, error)
+	// Program finds a program by name in the directories of env's PATH.
+	Program func(name string, env []string) (string, error)
+}
+
+// Exit codes of a worker; what became of the session is in its directory.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// errUntold: the agent went away before it put the worker on record.
+var errUntold = errors.New("the agent went away before it let this worker run")
+
+// Main serves the session of the directory args[0] and returns the exit code.
+// ctx ending (SIGTERM) ends the session.
+func Main(ctx context.Context, args []string, d Deps) int {
+	if len(args) != 1 || !filepath.IsAbs(args[0]) {
+		fmt.Fprintf(d.Stderr, "%s: needs one argument, the absolute path of a session's directory; the agent starts it\n", session.WorkerName)
+		return exitUsage
+	}
+	quietPipes()
+	if err := run(ctx, session.Dir{FS: d.FS, Path: args[0]}, d); err != nil {
+		fmt.Fprintf(d.Stderr, "%s: %v\n", session.WorkerName, err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+func run(ctx context.Context, dir session.Dir, d Deps) error {
+	req, err := dir.Load()
+	if err != nil {
+		return err
+	}
+	l, err := d.Listen(dir.Socket())
+	if err != nil {
+		return fmt.Errorf("listen for later agents: %w", err)
+	}
+	defer l.Close()
+	a := newAgents(d.Stdout, d.Clock)
+	go a.hear(d.Stdin)
+	go a.accept(l)
+	if err := a.awaitRun(ctx); err != nil {
+		return err
+	}
+	s := &served{Deps: d, dir: dir, req: req, agents: a, log: d.Log.With("session", req.ID)}
+	defer s.release()
+	res := s.guarded(ctx)
+	if err := s.record(res); err != nil {
+		return err
+	}
+	a.end()
+	return nil
+}
