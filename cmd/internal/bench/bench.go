@@ -28,14 +28,15 @@ const (
 
 // bench is a control plane, an agent, and what is measured of them.
 type bench struct {
-	bin    string
-	idle   time.Duration
-	root   string
-	plane  *running
-	agent  *running
-	client *operator.Client
-	node   string
-	table  table
+	bin      string
+	idle     time.Duration
+	soakRuns int
+	root     string
+	plane    *running
+	agent    *running
+	client   *operator.Client
+	node     string
+	table    table
 }
 
 // running is a started program whose lines are read.
@@ -112,7 +113,7 @@ func (b *bench) run() error {
 		return errors.New("SSMAGENT_BIN names no folder of built programs: run `make bench`")
 	}
 	ctx := context.Background()
-	for _, step := range []func(context.Context) error{b.setUp, b.startStop, b.size, b.single, b.queued, b.worker, b.watchIdle} {
+	for _, step := range []func(context.Context) error{b.setUp, b.startStop, b.size, b.single, b.queued, b.worker, b.sessions, b.soak, b.watchIdle} {
 		if err := step(ctx); err != nil {
 			return err
 		}

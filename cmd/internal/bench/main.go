@@ -69,8 +69,9 @@ func median(v []float64) float64 {
 func main() {
 	out := flag.String("out", "", "write the rows as JSON to this file")
 	idle := flag.Duration("idle", idleTime, "how long the idle agent is watched")
+	soak := flag.Int("soak", 1000, "how many sessions are opened and ended one after the other")
 	flag.Parse()
-	b := &bench{bin: os.Getenv("SSMAGENT_BIN"), idle: *idle}
+	b := &bench{bin: os.Getenv("SSMAGENT_BIN"), idle: *idle, soakRuns: *soak}
 	err := b.run()
 	b.close()
 	if err != nil {

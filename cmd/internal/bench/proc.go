@@ -57,12 +57,15 @@ func field(status []byte, name string) float64 {
 }
 
 // workers lists the document workers below root.
-func workers(root string) []int {
+func workers(root string) []int { return processesOf(root, "ssm-document-worker") }
+
+// processesOf lists the processes below root whose name begins with prefix.
+func processesOf(root, prefix string) []int {
 	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	var pids []int
 	for _, name := range all {
 		cmd, err := os.ReadFile(name)
-		if err == nil && bytes.HasPrefix(cmd, []byte("ssm-document-worker")) && bytes.Contains(cmd, []byte(root)) {
+		if err == nil && bytes.HasPrefix(cmd, []byte(prefix)) && bytes.Contains(cmd, []byte(root)) {
 			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
 			pids = append(pids, pid)
 		}
@@ -74,4 +77,10 @@ func workers(root string) []int {
 func peak(pid int) (float64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	return field(b, "VmHWM") / 1024, err
+}
+
+// proportional is the share of memory that is pid's, in MB.
+func proportional(pid int) float64 {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	return field(b, "Pss") / 1024
 }

@@ -2,6 +2,7 @@ package program
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -101,6 +102,10 @@ func (d *demo) run(ctx context.Context, once bool) error {
 	}
 	d.say("== 4. a command (AWS-RunShellScript)")
 	if err := d.command(ctx, client, id); err != nil {
+		return err
+	}
+	d.say("== 5. a shell (Session Manager)")
+	if err := d.shell(ctx, client, id); err != nil {
 		return err
 	}
 	if once {
@@ -257,6 +262,20 @@ func (d *demo) command(ctx context.Context, client *operator.Client, id string) 
 	return nil
 }
 
+// shell opens a session, types into it and shows what came back.
+func (d *demo) shell(ctx context.Context, client *operator.Client, id string) error {
+	var out bytes.Buffer
+	typed := "echo \"a shell of $(id -un), process $$\"\nexit 0\n"
+	code := openShell(ctx, streams{strings.NewReader(typed), &out, &out}, client, ssm.StartSessionInput{Target: id, Reason: "demo"})
+	for line := range strings.Lines(out.String()) {
+		d.say("   | %s", strings.TrimRight(line, "\r\n"))
+	}
+	if code != exitOK || !strings.Contains(out.String(), "a shell of ") {
+		return fmt.Errorf("the shell ended with %d", code)
+	}
+	return nil
+}
+
 // paste prints lines to copy.
 func (d *demo) paste(id string) {
 	d.say(`== up until Ctrl-C. In another terminal, the stock AWS CLI:
@@ -269,7 +288,8 @@ aws ssm list-command-invocations --endpoint-url %s --details
 or our own client:
 
 %s nodes -root %s
-%s run -root %s %s -- uptime`, d.creds, d.url, d.url, id, d.url, d.local(), d.root, d.local(), d.root, id)
+%s run -root %s %s -- uptime
+%s shell -root %s %s`, d.creds, d.url, d.url, id, d.url, d.local(), d.root, d.local(), d.root, id, d.local(), d.root, id)
 }
 
 // local is how to call ssm-local beside this executable.

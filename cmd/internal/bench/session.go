@@ -1,0 +1,323 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"ssmagent/internal/client"
+	"ssmagent/internal/ssmclient"
+	"ssmagent/internal/wire/mgs"
+	"ssmagent/internal/wire/ssm"
+)
+
+// shellSession is an open shell as a person has it, without the person.
+type shellSession struct {
+	*client.Session
+	id    string
+	ended chan error
+	asked time.Time
+	first time.Time // of the first output
+	seen  []byte    // output not yet looked at
+}
+
+// open starts a session and returns at its first output, the prompt.
+func (b *bench) open(ctx context.Context) (*shellSession, error) {
+	s := &shellSession{asked: time.Now(), ended: make(chan error, 1)}
+	out, err := b.client.StartSession(ctx, ssm.StartSessionInput{Target: b.node})
+	if err != nil {
+		return nil, err
+	}
+	s.id = out.SessionId
+	transport, err := ssmclient.Transport(nil)
+	if err != nil {
+		return nil, err
+	}
+	s.Session, err = client.New(client.Options{
+		StreamURL: out.StreamUrl, SessionID: out.SessionId, Token: out.TokenValue, ClientVersion: "3.3.9000.0", Transport: transport,
+		Resume: func(ctx context.Context) (string, error) {
+			o, err := b.client.ResumeSession(ctx, out.SessionId)
+			return o.TokenValue, err
+		},
+		Terminate: func(ctx context.Context) error { return b.client.TerminateSession(ctx, out.SessionId) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.Resize(80, 24)
+	go func() { s.ended <- s.Run(ctx) }()
+	if err := s.until(ctx, "# "); err != nil {
+		if err2 := s.until(ctx, "$ "); err2 != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// until reads output up to text, which it takes.
+func (s *shellSession) until(ctx context.Context, text string) error {
+	for {
+		if i := bytes.Index(s.seen, []byte(text)); i >= 0 {
+			s.seen = s.seen[i+len(text):]
+			return nil
+		}
+		if keep := len(text); len(s.seen) > keep {
+			s.seen = append(s.seen[:0], s.seen[len(s.seen)-keep:]...)
+		}
+		m, err := s.Next(ctx)
+		if err != nil {
+			return fmt.Errorf("wait for %q: %w (%v)", text, err, s.End())
+		}
+		if s.first.IsZero() {
+			s.first = time.Now()
+		}
+		s.seen = append(s.seen, m.Payload...)
+	}
+}
+
+func (s *shellSession) send(ctx context.Context, text string) error {
+	return s.Write(ctx, mgs.PayloadOutput, []byte(text))
+}
+
+// finish types exit and waits for the end of the session.
+func (s *shellSession) finish(ctx context.Context) error {
+	if err := s.send(ctx, " exit\n"); err != nil {
+		return err
+	}
+	for {
+		if _, err := s.Next(ctx); err != nil {
+			break
+		}
+	}
+	return <-s.ended
+}
+
+// sessions measures shells.
+func (b *bench) sessions(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{b.prompt, b.echo, b.flood, b.paste, b.many} {
+		sctx, done := context.WithTimeout(ctx, 2*time.Minute)
+		err := step(sctx)
+		done()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prompt measures opening a shell, and its end.
+func (b *bench) prompt(ctx context.Context) error {
+	var opens, ends, gone []float64
+	for range runs {
+		s, err := b.open(ctx)
+		if err != nil {
+			return err
+		}
+		opens = append(opens, millis(s.first.Sub(s.asked)))
+		t := time.Now()
+		if err := s.finish(ctx); err != nil {
+			return err
+		}
+		ends = append(ends, millis(time.Since(t)))
+		for len(processesOf(b.root, "ssm-session")) > 0 {
+			<-time.After(time.Millisecond)
+		}
+		gone = append(gone, millis(time.Since(t)))
+	}
+	b.table.most("StartSession to prompt, our client", "ms", median(opens), 90, 1037)
+	b.table.most("exit typed to session closed at the client", "ms", median(ends), 0, 0)
+	b.table.most("exit typed to worker gone", "ms", median(gone), 50, 3034)
+	return nil
+}
+
+// echo measures single keys that come back.
+func (b *bench) echo(ctx context.Context) error {
+	s, err := b.open(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.send(ctx, "stty -icanon -isig; cat\n"); err != nil {
+		return err
+	}
+	if err := s.until(ctx, "cat\r\n"); err != nil {
+		return err
+	}
+	var took []float64
+	for i := range 2000 {
+		key := string(rune('a' + i%26))
+		t := time.Now()
+		if err := s.send(ctx, key); err != nil {
+			return err
+		}
+		if err := s.until(ctx, key); err != nil {
+			return err
+		}
+		if i >= 200 {
+			took = append(took, millis(time.Since(t)))
+		}
+		if err := s.until(ctx, key); err != nil { // cat's own copy
+			return err
+		}
+	}
+	slices.Sort(took)
+	b.table.most("echo p50, our client", "ms", took[len(took)/2], 0.35, 0.35)
+	b.table.most("echo p99, our client", "ms", took[len(took)*99/100], 0.75, 0.75)
+	return s.Leave(ctx)
+}
+
+// flood measures output without end.
+func (b *bench) flood(ctx context.Context) error {
+	const last = 5000000
+	size := 0.0
+	for n, digits := 1, 1; n <= last; n, digits = n*10, digits+1 {
+		size += float64((min(n*10-1, last) - n + 1) * (digits + 2)) // with CR LF
+	}
+	var rates []float64
+	for range 5 {
+		s, err := b.open(ctx)
+		if err != nil {
+			return err
+		}
+		if err := s.send(ctx, "seq 1 "+strconv.Itoa(last)+"; echo do''ne\n"); err != nil {
+			return err
+		}
+		t := time.Now()
+		if err := s.until(ctx, "done\r\n"); err != nil {
+			return err
+		}
+		rates = append(rates, size/1e6/time.Since(t).Seconds())
+		if err := s.finish(ctx); err != nil {
+			return err
+		}
+	}
+	b.table.least("seq 1 5000000 through the terminal, our client", "MB/s", median(rates), 40, 0)
+	return nil
+}
+
+// paste measures a megabyte typed at once.
+func (b *bench) paste(ctx context.Context) error {
+	const size = 1 << 20
+	var took []float64
+	line := strings.Repeat("x", 63) + "\n"
+	for i := range 5 {
+		s, err := b.open(ctx)
+		if err != nil {
+			return err
+		}
+		file := filepath.Join(b.root, "pasted"+strconv.Itoa(i))
+		if err := s.send(ctx, "stty -echo; cat >"+file+"; echo do''ne\n"); err != nil {
+			return err
+		}
+		t := time.Now()
+		if err := s.send(ctx, strings.Repeat(line, size/len(line))+"\x04"); err != nil {
+			return err
+		}
+		if err := s.until(ctx, "done"); err != nil {
+			return err
+		}
+		took = append(took, time.Since(t).Seconds())
+		if fi, err := os.Stat(file); err != nil || fi.Size() != size {
+			return fmt.Errorf("pasted %d bytes: %v, %w", size, fi, err)
+		}
+		if err := s.finish(ctx); err != nil {
+			return err
+		}
+	}
+	b.table.most("paste of 1 MiB into cat, our client", "s", median(took), 2, 0)
+	return nil
+}
+
+// many measures sizes of ten sessions, and two hundred opened at once.
+func (b *bench) many(ctx context.Context) error {
+	ten, _, err := b.crowd(ctx, 10)
+	if err != nil {
+		return err
+	}
+	pids := processesOf(b.root, "ssm-session")
+	var rss, pss float64
+	for _, pid := range pids {
+		mb, err := peak(pid)
+		if err != nil {
+			return err
+		}
+		rss += mb
+		pss += proportional(pid)
+	}
+	b.table.most("session worker and terminal RSS", "MB", rss/10, 14, 24)
+	b.table.most("ten sessions PSS", "MB", pss, 60, 104)
+	if err := disperse(ctx, ten); err != nil {
+		return err
+	}
+	crowd, took, err := b.crowd(ctx, 200)
+	if err != nil {
+		return err
+	}
+	b.table.most("200 shells opened at once", "s", took.Seconds(), 15, 0)
+	return disperse(ctx, crowd)
+}
+
+// crowd opens n sessions at once.
+func (b *bench) crowd(ctx context.Context, n int) ([]*shellSession, time.Duration, error) {
+	all := make([]*shellSession, n)
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	t := time.Now()
+	for i := range n {
+		wg.Go(func() { all[i], errs[i] = b.open(ctx) })
+	}
+	wg.Wait()
+	return all, time.Since(t), errors.Join(errs...)
+}
+
+func disperse(ctx context.Context, all []*shellSession) error {
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, s := range all {
+		wg.Go(func() { errs[i] = s.finish(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// soak opens and ends sessions one after the other and compares what the agent
+// holds before and after.
+func (b *bench) soak(ctx context.Context) error {
+	n := b.soakRuns
+	warm := max(n/10, 5)
+	var before [2]float64
+	for i := range n + warm {
+		if i == warm {
+			before = b.held()
+		}
+		s, err := b.open(ctx)
+		if err != nil {
+			return fmt.Errorf("session %d: %w", i, err)
+		}
+		if err := s.finish(ctx); err != nil {
+			return fmt.Errorf("session %d: %w", i, err)
+		}
+	}
+	for len(processesOf(b.root, "ssm-session")) > 0 {
+		<-time.After(10 * time.Millisecond)
+	}
+	after := b.held()
+	b.table.most(fmt.Sprintf("descriptors of the agent after %d sessions, more than before", n), "", after[0]-before[0], 0, 0)
+	b.table.most(fmt.Sprintf("RSS of the agent after %d sessions, more than before", n), "MB", after[1]-before[1], 2, 0)
+	return nil
+}
+
+// held is what the agent holds: descriptors, and resident MB.
+func (b *bench) held() [2]float64 {
+	dir := "/proc/" + strconv.Itoa(b.agent.cmd.Process.Pid)
+	fds, _ := os.ReadDir(dir + "/fd")
+	u, _ := read(b.agent.cmd.Process.Pid)
+	return [2]float64{float64(len(fds)), u.rss}
+}
