@@ -17,7 +17,7 @@ const (
 // for good, unless the gateway makes another. Without more, such frames would
 // fill the window and stop the stream.
 //
-// The path delivers in order. So when a frame is acknowledged that was first
+// The path delivers in order, and after a cut all begins with the oldest. So when a frame is acknowledged that was first
 // written after an earlier one was written again, the peer has that earlier
 // one too. From the first such proof it is doubtful: it is still sent again,
 // ever more seldom, but no longer counts against the window. After eight proofs
@@ -28,14 +28,14 @@ func (s *Sender) SetForgetful(on bool) { s.forgetful = on }
 // doubt looks what the acknowledgement of a proves of the entries before it.
 // It looks only when something was written again since it last looked.
 func (s *Sender) doubt(a *entry) {
-	if a.firstWrite <= s.base || a.firstWrite < s.unproved {
+	if a.firstWrite < s.unproved {
 		return
 	}
 	left := uint64(noWrite)
 	for e := s.q.head; e != nil; {
 		next := e.next
 		switch {
-		case e.again <= s.base || e == a:
+		case e.again == 0 || e == a:
 		case e.again < a.firstWrite:
 			s.addDoubt(e)
 		default:

@@ -13,8 +13,8 @@ type entry struct {
 	firstSent time.Time
 	lastSent  time.Time
 	backoff   uint8 // resends in a row by timeout
-	// Numbers of transmissions, of this connection when over Sender.base: the
-	// first one, and the first resend not yet used as a proof by doubt.
+	// Numbers of transmissions, 0 for none: the first one, and the first resend
+	// not yet used as a proof by doubt.
 	firstWrite, again uint64
 
 	doubts int // how often the path proved that the peer has it
@@ -81,5 +81,5 @@ func (q *queue) remove(e *entry) {
 	} else {
 		e.next.prev = e.prev
 	}
-
+	delete(q.bySeq, e.seq)
 }

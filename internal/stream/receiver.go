@@ -61,7 +61,6 @@ type Receiver struct {
 	expected int64 // sequence of the next frame in order
 	ready    ring  // the frames before expected, not yet taken
 	bytes    int   // payload in ready
-	unacked  int   // how many of ready are not acknowledged
 
 	early      map[int64]packet // frames after expected, all acknowledged
 	earlyBytes int
@@ -108,7 +107,7 @@ func (r *Receiver) Accept(m frame.Message) (Outcome, error) {
 		return o, fmt.Errorf("stream: frame %d waits for its reader: %w", m.Sequence, ErrQueueFull)
 	}
 	p := r.packet(m)
-	if r.unacked == 0 && r.bytes+len(p.payload) <= r.cfg.AckAhead {
+	if r.bytes+len(p.payload) <= r.cfg.AckAhead {
 		p.acked = true
 		r.acknowledge(m.Sequence, m.ID)
 	}
@@ -169,9 +168,6 @@ func (r *Receiver) promote() {
 func (r *Receiver) push(p packet) {
 	r.ready.push(p)
 	r.bytes += len(p.payload)
-	if !p.acked {
-		r.unacked++
-	}
 	r.expected++
 }
 
@@ -195,7 +191,6 @@ func (r *Receiver) Next() (payloadType uint32, payload []byte, ok bool) {
 	p := r.ready.pop()
 	r.bytes -= len(p.payload)
 	if !p.acked {
-		r.unacked--
 		r.acknowledge(seq, p.id)
 	}
 	r.taken = p.payload

@@ -92,6 +92,8 @@ func TestReceiverAcknowledgesWhatIsTaken(t *testing.T) {
 		t.Error("wrong text")
 	}
 	equal(t, "taken", acks(t, r), 2, 3)
+	accept(t, r, msg(4, "e"), InOrder)
+	equal(t, "ahead again", acks(t, r), 4)
 	none := receiver(t, ReceiverConfig{AckAhead: -1})
 	accept(t, none, msg(0, "a"), InOrder)
 	equal(t, "none ahead", acks(t, none))
@@ -132,6 +134,7 @@ func TestReceiverRefuses(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	equal(t, "acknowledged", acks(t, r), 2, 0, 1)
+	accept(t, r, msg(4, "eeee"), OutOfOrder) // there is room again
 	if _, err := NewReceiver(ReceiverConfig{Type: "x"}); err == nil {
 		t.Error("a receiver of x was made")
 	}

@@ -49,7 +49,6 @@ type Sender struct {
 	resumed   time.Time // of the last Resume: older times tell nothing of the path
 	progress  time.Time // of the last acknowledgement, Resume or first Push
 	writes    uint64    // transmissions in all
-	base      uint64    // writes at the last Resume
 	unproved  uint64    // the first resend that no acknowledgement has judged; see doubt
 	forgetful bool
 	probed    bool // the window was exceeded, and nothing has happened since
@@ -187,15 +186,12 @@ func (s *Sender) Due(now time.Time) ([]byte, bool) {
 		e.backoff = min(e.backoff+1, maxBackoff)
 	}
 	s.writes++
-	if e.sends > 0 && e.again <= s.base {
+	if e.sends > 0 && e.again == 0 {
 		e.again = s.writes
 		s.unproved = min(s.unproved, e.again)
 	}
-	if e.firstWrite <= s.base {
-		e.firstWrite = s.writes
-	}
 	if e.sends == 0 {
-		e.firstSent = now
+		e.firstWrite, e.firstSent = s.writes, now
 	}
 	e.sends++
 	e.lastSent = now
@@ -257,7 +253,6 @@ func (s *Sender) NextDue() time.Time {
 func (s *Sender) Resume(now time.Time) {
 	s.paused, s.probed = false, false
 	s.resumed, s.progress = now, now
-	s.base = s.writes
 	s.unsent = s.q.head
 	for e := s.q.head; e != nil; e = e.next {
 		e.backoff = 0

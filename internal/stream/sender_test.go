@@ -261,3 +261,48 @@ func TestForgetfulPeer(t *testing.T) {
 		t.Errorf("%d frames are left after %d resends", len(s.q.bySeq), resent)
 	}
 }
+
+// stall fills a window of two whose acknowledgements get lost, and cuts.
+func stall(t *testing.T) (*Sender, time.Time) {
+	t.Helper()
+	s := sender(t, SenderConfig{PayloadSize: 1, WindowBytes: 2})
+	s.SetForgetful(true)
+	push(t, s, t0, "ab")
+	sequences(t, s, t0)
+	now := t0.Add(time.Second)
+	s.Resume(now)
+	sequences(t, s, now)
+	return s, now.Add(stallAfter)
+}
+
+func TestForgetfulProbeIsRepeatedAfterACut(t *testing.T) {
+	t.Parallel()
+	s, now := stall(t)
+	for i := range int64(3) {
+		push(t, s, now, "x")
+		equal(t, "probe", sequences(t, s, now)[:1], 2+i)
+		if s.Room(now.Add(time.Hour)) != 0 {
+			t.Fatal("a second probe on one connection")
+		}
+		s.Resume(now)
+		sequences(t, s, now)
+		now = now.Add(stallAfter)
+	}
+}
+
+func TestForgetfulPeerStillGetsWhatIsLost(t *testing.T) {
+	t.Parallel()
+	s, now := stall(t)
+	push(t, s, now, "c")
+	sequences(t, s, now)
+	s.Acknowledge(now, 2)
+	push(t, s, now, "d") // lost, and nothing after it
+	equal(t, "first", sequences(t, s, now)[:1], 3)
+	found := false
+	for _, seq := range sequences(t, s, now.Add(time.Second)) {
+		found = found || seq == 3
+	}
+	if !found {
+		t.Error("a lost frame behind doubtful ones is not sent again")
+	}
+}
