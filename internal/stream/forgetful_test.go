@@ -102,8 +102,9 @@ func TestForgetfulProof(t *testing.T) {
 	if got := s.Room(now); got != 7 {
 		t.Errorf("room %d: a resend after the acknowledged frame is no proof", got)
 	}
+	now = now.Add(3 * time.Second)
 	push(t, s, now, "e")
-	sequences(t, s, now)
+	equal(t, "and the holes", sequences(t, s, now), 4, 0, 1, 2)
 	s.Acknowledge(now, 4)
 	if got := s.Room(now); got != 8 {
 		t.Errorf("room %d: frame 0 is doubtful, 1 and 2 are not", got)
