@@ -8,17 +8,42 @@ import (
 	"sync"
 )
 
-// corkSize is how many bytes are gathered at most.
-const corkSize = 64 << 10
+const (
+	corkSize = 64 << 10 // bytes gathered at most
+	readSize = 32 << 10 // bytes asked for at once
+)
 
-// cork is a connection that gathers what is written while it is held. The
-// websocket above it writes in pieces of 4 KiB and flushes every message.
+// cork is a connection that gathers what is written while it is held, and
+// reads ahead. The websocket above it does both in pieces of 4 KiB, and flushes
+// every message.
 type cork struct {
 	net.Conn
+	ahead, room []byte // what was read ahead, and the space for it
+
 	mu   sync.Mutex
 	held bool
 	buf  []byte
 	err  error // of a write whose caller had gone on
+}
+
+// Read implements net.Conn.
+func (c *cork) Read(p []byte) (int, error) {
+	if len(c.ahead) == 0 {
+		if len(p) >= readSize {
+			return c.Conn.Read(p)
+		}
+		if c.room == nil {
+			c.room = make([]byte, readSize)
+		}
+		n, err := c.Conn.Read(c.room)
+		if n == 0 { // an error that came with bytes will come again
+			return 0, err
+		}
+		c.ahead = c.room[:n]
+	}
+	n := copy(p, c.ahead)
+	c.ahead = c.ahead[n:]
+	return n, nil
 }
 
 // Write implements net.Conn.
