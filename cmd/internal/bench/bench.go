@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,6 +32,7 @@ type bench struct {
 	bin      string
 	idle     time.Duration
 	soakRuns int
+	only     string
 	root     string
 	plane    *running
 	agent    *running
@@ -97,6 +99,8 @@ func (p *running) stop() float64 {
 
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
+// close ends what runs. Sessions outlive an agent on purpose, so those that a
+// failure left open are ended one by one.
 func (b *bench) close() {
 	for _, p := range []*running{b.agent, b.plane} {
 		if p != nil {
@@ -104,6 +108,9 @@ func (b *bench) close() {
 		}
 	}
 	if b.root != "" {
+		for _, pid := range processesOf(b.root, "ssm-session") {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
 		_ = os.RemoveAll(b.root)
 	}
 }
@@ -113,9 +120,27 @@ func (b *bench) run() error {
 		return errors.New("SSMAGENT_BIN names no folder of built programs: run `make bench`")
 	}
 	ctx := context.Background()
-	for _, step := range []func(context.Context) error{b.setUp, b.startStop, b.size, b.single, b.queued, b.worker, b.sessions, b.soak, b.watchIdle} {
-		if err := step(ctx); err != nil {
-			return err
+	parts := []struct {
+		name  string
+		steps []func(context.Context) error
+	}{
+		{"", []func(context.Context) error{b.setUp, b.startStop, b.size}},
+		{"commands", []func(context.Context) error{b.single, b.queued, b.worker}},
+		{"sessions", []func(context.Context) error{b.prompt, b.echo, b.flood, b.paste, b.many}},
+		{"soak", []func(context.Context) error{b.soak}},
+		{"idle", []func(context.Context) error{b.watchIdle}},
+	}
+	for _, p := range parts {
+		if p.name != "" && b.only != "" && !slices.Contains(strings.Split(b.only, ","), p.name) {
+			continue
+		}
+		for _, step := range p.steps {
+			sctx, done := context.WithTimeout(ctx, 10*time.Minute)
+			err := step(sctx)
+			done()
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil

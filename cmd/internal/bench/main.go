@@ -70,8 +70,9 @@ func main() {
 	out := flag.String("out", "", "write the rows as JSON to this file")
 	idle := flag.Duration("idle", idleTime, "how long the idle agent is watched")
 	soak := flag.Int("soak", 1000, "how many sessions are opened and ended one after the other")
+	only := flag.String("only", "", "run only these parts, by comma: commands, sessions, soak, idle")
 	flag.Parse()
-	b := &bench{bin: os.Getenv("SSMAGENT_BIN"), idle: *idle, soakRuns: *soak}
+	b := &bench{bin: os.Getenv("SSMAGENT_BIN"), idle: *idle, soakRuns: *soak, only: *only}
 	err := b.run()
 	b.close()
 	if err != nil {

@@ -100,19 +100,6 @@ func (s *shellSession) finish(ctx context.Context) error {
 	return <-s.ended
 }
 
-// sessions measures shells.
-func (b *bench) sessions(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{b.prompt, b.echo, b.flood, b.paste, b.many} {
-		sctx, done := context.WithTimeout(ctx, 2*time.Minute)
-		err := step(sctx)
-		done()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // prompt measures opening a shell, and its end.
 func (b *bench) prompt(ctx context.Context) error {
 	var opens, ends, gone []float64
