@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -288,21 +287,14 @@ func (b *bench) queued(ctx context.Context) error {
 				return err
 			}
 		}
-		var wg sync.WaitGroup
-		errs := make(chan error, n)
-		for _, id := range ids {
-			wg.Go(func() {
-				if _, err := b.client.Wait(ctx, id, b.node, func(string) {}); err != nil {
-					errs <- err
-				}
-			})
+		// One after the other, the last first: fifty pollers would measure
+		// themselves.
+		for i := n - 1; i >= 0; i-- {
+			if _, err := b.client.Wait(ctx, ids[i], b.node, func(string) {}); err != nil {
+				return err
+			}
 		}
-		wg.Wait()
 		took := time.Since(t)
-		close(errs)
-		if err := <-errs; err != nil {
-			return err
-		}
 		<-time.After(100 * time.Millisecond)
 		left = append(left, float64(len(workers(b.root))))
 		after, err := read(b.agent.cmd.Process.Pid)
