@@ -1,0 +1,430 @@
+package channel
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf8"
+
+	"ssmagent/internal/wire/mgs"
+)
+
+func TestGreetOurs(t *testing.T) {
+	run(t, func(c *client) { c.answer = asOurs(111, 33) }, nil, func(l *lab) {
+		g, took, err := l.greet()
+		if err != nil || !g.Peer.Ours || !g.Peer.Answered || g.Size != (mgs.Size{Cols: 111, Rows: 33}) || took > 10*time.Millisecond {
+			t.Fatalf("%+v after %v, %v", g, took, err)
+		}
+		synctest.Wait()
+		if l.client.complete != 1 || l.ch.link.PayloadSize() != mgs.LargePayload {
+			t.Errorf("%d completions, payload size %d", l.client.complete, l.ch.link.PayloadSize())
+		}
+		if got := l.client.states; !slices.Equal(got, []string{mgs.SessionConnected}) {
+			t.Errorf("states %q", got)
+		}
+		if _, ours := mgs.DecodeExtension(l.client.request.Extensions); !ours || l.client.request.AgentVersion != "3.3.9000.0" {
+			t.Errorf("request %+v", l.client.request)
+		}
+	})
+}
+
+func TestGreetStock(t *testing.T) {
+	run(t, func(c *client) { c.answer = asStock }, nil, func(l *lab) {
+		g, took, err := l.greet()
+		if err != nil || g.Peer.Ours || !g.Peer.Answered || g.Size != (mgs.Size{Cols: 101, Rows: 31}) || took > 40*time.Millisecond {
+			t.Fatalf("%+v after %v, %v", g, took, err)
+		}
+		if l.client.complete != 1 || l.ch.link.PayloadSize() != 1024 {
+			t.Errorf("%d completions, payload size %d", l.client.complete, l.ch.link.PayloadSize())
+		}
+	})
+}
+
+func TestGreetWithoutAnswer(t *testing.T) {
+	t.Run("acknowledges only", func(t *testing.T) {
+		run(t, nil, nil, func(l *lab) {
+			g, took, err := l.greet()
+			if err != nil || g.Peer.Answered || g.Size != (mgs.Size{}) || took < time.Second || took > 1100*time.Millisecond {
+				t.Fatalf("%+v after %v, %v", g, took, err)
+			}
+		})
+	})
+	t.Run("nobody there", func(t *testing.T) {
+		run(t, func(c *client) { c.deaf = true }, nil, func(l *lab) {
+			if g, took, err := l.greet(); err != nil || took != 15*time.Second {
+				t.Fatalf("%+v after %v, %v", g, took, err)
+			}
+		})
+	})
+	t.Run("a size without a handshake", func(t *testing.T) {
+		run(t, func(c *client) { c.push <- size(90, 20) }, nil, func(l *lab) {
+			g, took, err := l.greet()
+			if err != nil || g.Size != (mgs.Size{Cols: 90, Rows: 20}) || took > 100*time.Millisecond {
+				t.Fatalf("%+v after %v, %v", g, took, err)
+			}
+		})
+	})
+	t.Run("input without a handshake", func(t *testing.T) {
+		run(t, func(c *client) { c.push <- payload{mgs.PayloadOutput, []byte("ls\n")} }, nil, func(l *lab) {
+			g, _, err := l.greet()
+			if err != nil || g.First == nil || string(g.First.Bytes) != "ls\n" {
+				t.Fatalf("%+v, %v", g, err)
+			}
+		})
+	})
+	t.Run("ours without a terminal", func(t *testing.T) {
+		run(t, func(c *client) { c.answer = asOurs(0, 0) }, nil, func(l *lab) {
+			g, took, err := l.greet()
+			if err != nil || !g.Peer.Ours || g.Size != (mgs.Size{}) || took > sizeSoon+10*time.Millisecond {
+				t.Fatalf("%+v after %v, %v", g, took, err)
+			}
+		})
+	})
+}
+
+// A client that answers when the shell runs already is still told apart.
+func TestLateAnswer(t *testing.T) {
+	run(t, func(c *client) {
+		c.answer = func(c *client, r mgs.HandshakeRequest) {
+			time.AfterFunc(3*time.Second, func() {
+				b, _ := json.Marshal(mgs.HandshakeResponse{ClientVersion: "1.2.0.0", ProcessedClientActions: done(mgs.ActionSuccess, "")})
+				c.push <- payload{mgs.PayloadHandshakeResponse, b}
+				c.push <- payload{mgs.PayloadOutput, []byte("id\n")}
+			})
+		}
+	}, nil, func(l *lab) {
+		if g, _, err := l.greet(); err != nil || g.Peer.Answered {
+			t.Fatalf("%+v, %v", g, err)
+		}
+		if err := l.ch.Write(l.ctx, []byte("$ ")); err != nil {
+			t.Fatal(err)
+		}
+		p, err := l.ch.Next(l.ctx)
+		if err != nil || string(p.Bytes) != "id\n" || l.client.complete != 0 {
+			t.Fatalf("%q %v, %d completions", p.Bytes, err, l.client.complete)
+		}
+	})
+}
+
+func TestRefused(t *testing.T) {
+	for name, answer := range map[string]mgs.HandshakeResponse{
+		"failed":      {ProcessedClientActions: done(mgs.ActionFailed, "no such type")},
+		"unsupported": {ProcessedClientActions: done(mgs.ActionUnsupported, ""), Errors: []string{"no such type"}},
+		"status 0":    {ProcessedClientActions: done(0, "no such type")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(c *client) { c.answer = func(c *client, _ mgs.HandshakeRequest) { c.respond(answer) } }, nil, func(l *lab) {
+				_, _, err := l.greet()
+				if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "no such type") {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+// Bytes come once and in order, whatever happens to the connections.
+func TestCuts(t *testing.T) {
+	for _, ours := range []bool{true, false} {
+		t.Run(fmt.Sprintf("ours=%v", ours), func(t *testing.T) {
+			run(t, func(c *client) {
+				c.answer = asStock
+				if ours {
+					c.answer = asOurs(80, 24)
+				}
+			}, nil, func(l *lab) {
+				if _, _, err := l.greet(); err != nil {
+					t.Fatal(err)
+				}
+				testCuts(t, l)
+			})
+		})
+	}
+}
+
+func testCuts(t *testing.T, l *lab) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	var printed, typed, heard bytes.Buffer
+	stop := make(chan struct{})
+	cutting := make(chan int)
+	go func() { // where in the flow a cut falls is the scheduler's
+		n := 0
+		for tick := time.NewTimer(0); ; n++ {
+			tick.Reset(time.Duration(rnd.IntN(400)) * time.Millisecond)
+			select {
+			case <-stop:
+				cutting <- n
+				return
+			case <-tick.C:
+				l.cut()
+			}
+		}
+	}()
+	received := make(chan struct{})
+	const keys = 300
+	go func() {
+		defer close(received)
+		for heard.Len() < keys*5 {
+			p, err := l.ch.Next(l.ctx)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			heard.Write(p.Bytes)
+		}
+	}()
+	for i := range keys {
+		key := fmt.Sprintf("%04d\n", i)
+		typed.WriteString(key)
+		l.client.push <- payload{mgs.PayloadOutput, []byte(key)}
+		b := bytes.Repeat([]byte(fmt.Sprintf("line %d é\n", i)), rnd.IntN(200)+1)
+		printed.Write(b)
+		if err := l.ch.Write(l.ctx, b); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Duration(rnd.IntN(100)) * time.Millisecond)
+	}
+	<-received
+	close(stop)
+	n := <-cutting
+	l.ch.Finish(l.ctx, 3)
+	l.ch.Drain(l.ctx)
+	synctest.Wait()
+	if n < 50 || l.opens < 20 {
+		t.Errorf("%d cuts, %d connections", n, l.opens)
+	}
+	if !bytes.Equal(heard.Bytes(), typed.Bytes()) {
+		t.Errorf("input: %d bytes for %d", heard.Len(), typed.Len())
+	}
+	if !bytes.Equal(l.client.out.Bytes(), printed.Bytes()) {
+		t.Errorf("output: %d bytes for %d", l.client.out.Len(), printed.Len())
+	}
+	if len(l.client.states) != 1 {
+		t.Errorf("states %q", l.client.states)
+	}
+}
+
+// wait lets bubble time pass.
+func wait(d time.Duration) { <-time.After(d) }
+
+func TestEnds(t *testing.T) {
+	t.Run("channel_closed", func(t *testing.T) {
+		run(t, func(c *client) { c.answer = asOurs(80, 24) }, nil, func(l *lab) {
+			if _, _, err := l.greet(); err != nil {
+				t.Fatal(err)
+			}
+			l.toAgent(mgs.TypeChannelClosed, []byte("not JSON"))
+			<-l.ch.Done()
+			if !errors.Is(l.ch.Err(), ErrGone) || !errors.Is(l.ch.Write(l.ctx, []byte("x")), ErrGone) {
+				t.Fatal(l.ch.Err())
+			}
+			if _, err := l.ch.Next(l.ctx); !errors.Is(err, ErrGone) {
+				t.Fatal(err)
+			}
+		})
+	})
+	t.Run("terminated while away", func(t *testing.T) {
+		run(t, nil, func(n int, _ *wire) error {
+			switch n {
+			case 1:
+				return nil
+			case 20:
+				return fmt.Errorf("%w: terminated", ErrGone)
+			}
+			return errNetwork
+		}, func(l *lab) {
+			<-l.ch.Opened()
+			start := time.Now()
+			l.cut()
+			<-l.ch.Done()
+			if took := time.Since(start); !errors.Is(l.ch.Err(), ErrGone) || took < 20*time.Second || took > 100*time.Second {
+				t.Fatal(l.ch.Err(), took)
+			}
+		})
+	})
+	t.Run("never there", func(t *testing.T) {
+		run(t, nil, func(int, *wire) error { return errNetwork }, func(l *lab) {
+			if _, _, err := l.greet(); !errors.Is(err, ErrUnreachable) || !errors.Is(err, errNetwork) || l.opens != 6 {
+				t.Fatal(err, l.opens)
+			}
+		})
+	})
+	t.Run("a dead network", func(t *testing.T) {
+		run(t, func(c *client) { c.answer = asOurs(80, 24) }, func(n int, w *wire) error {
+			w.mute = n == 1
+			return nil
+		}, func(l *lab) {
+			if _, _, err := l.greet(); err != nil {
+				t.Fatal(err)
+			}
+			wait(41 * time.Second) // a ping and its deadline
+			if l.opens != 2 {
+				t.Fatal(l.opens, "connections")
+			}
+		})
+	})
+}
+
+func TestFinish(t *testing.T) {
+	t.Run("ours", func(t *testing.T) {
+		run(t, func(c *client) { c.answer = asOurs(80, 24) }, nil, func(l *lab) {
+			_, _, _ = l.greet()
+			_ = l.ch.Write(l.ctx, []byte("bye \xe2\x82"))
+			l.ch.Finish(l.ctx, 3)
+			l.ch.Drain(l.ctx)
+			_ = l.ch.State(mgs.SessionTerminating)
+			l.ch.Settle()
+			synctest.Wait()
+			if l.client.out.String() != "bye \xe2\x82" || len(l.client.got) != 1 || string(l.client.got[0].b) != "EXIT_CODE: 3" {
+				t.Errorf("%q, %v", l.client.out.String(), l.client.got)
+			}
+			if !slices.Equal(l.client.states, []string{mgs.SessionConnected, mgs.SessionTerminating}) {
+				t.Errorf("states %q", l.client.states)
+			}
+		})
+	})
+	t.Run("stock", func(t *testing.T) {
+		run(t, func(c *client) { c.answer = asStock }, nil, func(l *lab) {
+			_, _, _ = l.greet()
+			_ = l.ch.Write(l.ctx, []byte("bye \xe2\x82"))
+			l.ch.Finish(l.ctx, 3)
+			l.ch.Drain(l.ctx)
+			if l.client.out.String() != "bye \xe2\x82" || len(l.client.got) != 0 {
+				t.Errorf("%q, %v: a stock client would print an exit code", l.client.out.String(), l.client.got)
+			}
+		})
+	})
+	for name, tc := range map[string]struct {
+		paused bool
+		want   time.Duration
+	}{"a client that never acknowledges": {false, drainIdle}, "a client that went": {true, drainAway}} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(c *client) { c.answer = asOurs(80, 24) }, nil, func(l *lab) {
+				_, _, _ = l.greet()
+				synctest.Wait()
+				l.client.deaf = true
+				if tc.paused {
+					l.toAgent(mgs.TypePausePublication, nil)
+					synctest.Wait()
+				}
+				_ = l.ch.Write(l.ctx, []byte("lost"))
+				start := time.Now()
+				l.ch.Drain(l.ctx)
+				if took := time.Since(start); took != tc.want {
+					t.Errorf("%v, want %v", took, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// Frames towards clients of others end between characters.
+func TestCharacters(t *testing.T) {
+	run(t, func(c *client) { c.answer = asStock }, nil, func(l *lab) {
+		_, _, _ = l.greet()
+		text := []byte(strings.Repeat("aé漢😀", 2000))
+		text = append(text, 0xff, 0xfe, 'z')
+		var frames [][]byte
+		rnd := rand.New(rand.NewPCG(3, 4))
+		rest := text
+		for len(rest) > 0 {
+			n := min(rnd.IntN(3000)+1, len(rest))
+			if err := l.ch.Write(l.ctx, rest[:n]); err != nil {
+				t.Fatal(err)
+			}
+			rest = rest[n:]
+			synctest.Wait()
+			frames = append(frames, bytes.Clone(l.client.out.Bytes()))
+		}
+		l.ch.Finish(l.ctx, 0)
+		l.ch.Drain(l.ctx)
+		if !bytes.Equal(l.client.out.Bytes(), text) || l.client.maxFrame > 1024 {
+			t.Fatalf("%d bytes for %d, frames up to %d", l.client.out.Len(), len(text), l.client.maxFrame)
+		}
+		for _, f := range frames[:len(frames)-1] {
+			if r, n := utf8.DecodeLastRune(f); r == utf8.RuneError && n == 1 && len(f) < len(text)-3 {
+				t.Fatalf("cut within a character after %d bytes", len(f))
+			}
+		}
+	})
+}
+
+// A client that takes nothing holds the writer up, in bounded memory.
+func TestBackPressure(t *testing.T) {
+	run(t, func(c *client) { c.answer = asOurs(80, 24) }, nil, func(l *lab) {
+		_, _, _ = l.greet()
+		synctest.Wait()
+		l.client.deaf = true
+		ctx, cancel := context.WithTimeout(l.ctx, 10*time.Second)
+		defer cancel()
+		wrote := 0
+		b := make([]byte, 64<<10)
+		for l.ch.Write(ctx, b) == nil {
+			wrote += len(b)
+		}
+		if wrote == 0 || wrote > 2<<20 {
+			t.Errorf("%d bytes taken", wrote)
+		}
+	})
+}
+
+// Whatever a client sends, the channel goes on.
+func TestGarbage(t *testing.T) {
+	run(t, func(c *client) { c.answer = asOurs(80, 24) }, nil, func(l *lab) {
+		_, _, _ = l.greet()
+		junk := [][]byte{[]byte("{"), []byte("[]"), []byte("null"), {0}, []byte(`{"cols":"x"}`), bytes.Repeat([]byte("["), 100000)}
+		go func() {
+			for kind := range uint32(16) {
+				for _, b := range junk {
+					if kind != mgs.PayloadOutput {
+						l.client.push <- payload{kind, b}
+					}
+				}
+			}
+			l.client.push <- payload{mgs.PayloadOutput, []byte("end")}
+		}()
+		for {
+			p, err := l.ch.Next(l.ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Type == mgs.PayloadOutput {
+				break
+			}
+		}
+		for _, b := range junk {
+			l.toAgent(mgs.TypeAcknowledge, b)
+			l.toAgent("no_such_type", b)
+		}
+		l.wire.toAgent <- []byte("no frame")
+		if err := l.ch.Write(l.ctx, []byte("on")); err != nil {
+			t.Fatal(err)
+		}
+		l.ch.Drain(l.ctx)
+		if l.client.out.String() != "on" {
+			t.Errorf("%q", l.client.out.String())
+		}
+	})
+}
+
+func FuzzPartial(f *testing.F) {
+	f.Add([]byte("aé漢😀"))
+	f.Add([]byte{0xe2, 0x82})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		n := partial(b)
+		if n < 0 || n >= utf8.UTFMax || n > len(b) {
+			t.Fatal(n)
+		}
+		if n > 0 && utf8.FullRune(b[len(b)-n:]) {
+			t.Fatal("held back what is whole")
+		}
+	})
+}
