@@ -156,7 +156,7 @@ func testCuts(t *testing.T, l *lab) {
 	stop := make(chan struct{})
 	cutting := make(chan int)
 	go func() { // where in the flow a cut falls is the scheduler's
-		n := 0
+		n, rnd := 0, rand.New(rand.NewPCG(5, 6))
 		for tick := time.NewTimer(0); ; n++ {
 			tick.Reset(time.Duration(rnd.IntN(400)) * time.Millisecond)
 			select {

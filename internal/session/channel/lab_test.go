@@ -233,6 +233,7 @@ type lab struct {
 
 	mu   sync.Mutex
 	wire *wire
+	left chan struct{} // closed when the client has left wire
 }
 
 // run makes a channel, with c at its other end, in a bubble and ends it after
@@ -277,8 +278,15 @@ func (l *lab) dial(context.Context) (Conn, error) {
 			return nil, err
 		}
 	}
-	l.wire = w
-	go l.client.serve(w)
+	if l.left != nil {
+		<-l.left
+	}
+	left := make(chan struct{})
+	l.wire, l.left = w, left
+	go func() {
+		defer close(left)
+		l.client.serve(w)
+	}()
 	return w, nil
 }
 
