@@ -40,7 +40,7 @@ test-unit: ## unit and property tests
 	go test $$(go list ./... | grep -v /e2e)
 
 test-e2e: build ## real processes over real sockets, driven by the stock AWS CLI and SDK
-	scripts/need.sh aws
+	scripts/need.sh aws tmux ssh sshd ssh-keygen vi less top
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test ./internal/e2e/...
 
 bench: build ## timings and sizes of the real processes, into build/bench.json
@@ -58,6 +58,15 @@ lint: $(TOOLS)/golangci-lint ## gofmt, vet for both systems, golangci-lint for b
 
 $(TOOLS)/golangci-lint:
 	GOBIN=$(TOOLS) go install $(LINT)
+
+# Clients of other people, for the end-to-end tests only: the pins decide when
+# they are made again.
+$(TOOLS)/session-manager-plugin: tools/plugin/go.mod tools/plugin/go.sum
+	cd tools/plugin && go build -trimpath -buildvcs=false -o $@ github.com/aws/session-manager-plugin/src/sessionmanagerplugin-main
+
+$(TOOLS)/npm/node_modules: tools/npm/package.json tools/npm/package-lock.json
+	mkdir -p $(@D) && cp $^ $(@D) && cd $(@D) && npm ci --no-audit --no-fund --ignore-scripts
+	touch $@
 
 fmt: ## format the sources
 	gofmt -w cmd internal platform service shell fingerprint

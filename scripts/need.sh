@@ -2,21 +2,45 @@
 # need.sh TOOL…: makes sure that the tools a test suite drives are there,
 # installing them on Debian or Ubuntu where we may. Exit 3: not here, and why.
 set -u
+tools=$(cd "$(dirname "$0")/.." && pwd)/build/tools/debian
 package() {
 	case $1 in
 	aws) echo awscli ;;
+	node) echo nodejs ;;
+	ssh | ssh-keygen) echo openssh-client ;;
+	sshd) echo openssh-server ;;
+	top) echo procps ;;
+	vi) echo vim-tiny ;;
 	*) echo "$1" ;;
 	esac
 }
 present() {
 	case $1 in
 	aws) [ -x /usr/bin/aws ] ;; # Debian's, not one that a user has in PATH
+	sshd) [ -x /usr/sbin/sshd ] || [ -x "$tools/usr/sbin/sshd" ] ;;
 	*) command -v "$1" >/dev/null 2>&1 ;;
 	esac
 }
+# unpack puts a package and what it lacks here into $tools: installed, it
+# would start a service and make a user.
+unpack() {
+	new=$tools.new
+	rm -rf "$new"
+	mkdir -p "$new/deb" || return
+	wanted=$(apt-get install -s --no-install-recommends "$1" | sed -n 's/^Inst \([^ ]*\).*/\1/p') || return
+	# shellcheck disable=SC2086 # a list of words
+	(cd "$new/deb" && apt-get download -q $wanted) || return
+	for deb in "$new"/deb/*.deb; do
+		dpkg-deb -x "$deb" "$new" || return
+	done
+	rm -rf "$new/deb" "$tools" && mv "$new" "$tools"
+}
 missing=
+install=
 for tool in "$@"; do
-	present "$tool" || missing="$missing $(package "$tool")"
+	present "$tool" && continue
+	missing="$missing $(package "$tool")"
+	[ "$tool" = sshd ] || install="$install $(package "$tool")"
 done
 [ -z "$missing" ] && exit 0
 if ! command -v apt-get >/dev/null 2>&1; then
@@ -31,8 +55,17 @@ else
 	echo "needs$missing, and neither root nor passwordless sudo is here: apt-get install$missing" >&2
 	exit 3
 fi
+$sudo apt-get update -q >&2
 # shellcheck disable=SC2086 # a list of words
-{ $sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $sudo apt-get install -q -y --no-install-recommends $missing; } >&2 || {
-	echo "apt-get could not install$missing (see above)" >&2
+[ -z "$install" ] || DEBIAN_FRONTEND=noninteractive $sudo apt-get install -q -y --no-install-recommends $install >&2 || {
+	echo "apt-get could not install$install (see above)" >&2
 	exit 3
 }
+case $missing in
+*openssh-server*)
+	unpack openssh-server >&2 || {
+		echo "apt-get could not fetch openssh-server, of which sshd is unpacked into $tools (see above)" >&2
+		exit 3
+	}
+	;;
+esac

@@ -1,0 +1,25 @@
+// A shell by npm's ssm-session: standard input and output are the terminal.
+const WebSocket = require("ws");
+const { ssm } = require("ssm-session");
+
+const size = { rows: 34, cols: 197 };
+const socket = new WebSocket(process.env.STREAM_URL);
+socket.binaryType = "arraybuffer";
+socket.onopen = () => {
+  ssm.init(socket, { token: process.env.TOKEN, termOptions: size });
+};
+socket.onmessage = (event) => {
+  const m = ssm.decode(event.data);
+  if (m.messageType.includes("channel_closed")) {
+    socket.close();
+    return;
+  }
+  ssm.sendACK(socket, m);
+  if (m.payloadType === 1) process.stdout.write(Buffer.from(m.payload));
+};
+socket.onclose = () => process.exit(0);
+socket.onerror = (e) => {
+  console.error(e.message);
+  process.exit(1);
+};
+process.stdin.on("data", (b) => ssm.sendText(socket, new Uint8Array(b)));
