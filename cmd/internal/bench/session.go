@@ -5,13 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/creack/pty"
 
 	"ssmagent/internal/client"
 	"ssmagent/internal/ssmclient"
@@ -186,7 +190,24 @@ func (b *bench) flood(ctx context.Context) error {
 		}
 	}
 	b.table.least("seq 1 5000000 through the terminal, our client", "MB/s", median(rates), 40, 0)
+	bare, err := bareTerminal(ctx, last)
+	if err != nil {
+		return err
+	}
+	b.table.least("the same through a bare terminal of this machine, no session", "MB/s", bare, 0, 0)
 	return nil
+}
+
+// bareTerminal is the rate at which this machine's kernel passes seq through a
+// terminal to a program that only reads: the most that any session can give.
+func bareTerminal(ctx context.Context, last int) (float64, error) {
+	t := time.Now()
+	f, err := pty.Start(exec.CommandContext(ctx, "seq", "1", strconv.Itoa(last)))
+	if err != nil {
+		return 0, err
+	}
+	n, _ := io.Copy(io.Discard, f) // ends with EIO
+	return float64(n) / 1e6 / time.Since(t).Seconds(), f.Close()
 }
 
 // paste measures a megabyte typed at once.
