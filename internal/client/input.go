@@ -210,7 +210,7 @@ func (s *Session) arm() {
 
 // write sends what nobody else does: acknowledgements, what is sent again, and
 // what a caller left.
-func (s *Session) write(ctx context.Context, conn *socket.Conn) error {
+func (s *Session) write(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():

@@ -167,7 +167,7 @@ func (s *Session) serve(ctx context.Context, conn *socket.Conn) (good bool, err 
 	g := newGroup(ctx)
 	stop := context.AfterFunc(g.ctx, func() { _ = conn.Close() })
 	g.spawn(func() error { return s.read(conn) })
-	g.spawn(func() error { return s.write(g.ctx, conn) })
+	g.spawn(func() error { return s.write(g.ctx) })
 	g.spawn(func() error { return s.ping(g.ctx, conn) })
 	g.spawn(func() error { return s.giveUp(g.ctx) })
 	signal(s.wake)

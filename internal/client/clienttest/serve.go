@@ -2,6 +2,7 @@ package clienttest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -23,7 +24,7 @@ func (d *Double) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	defer conn.CloseNow()
+	defer func() { _ = conn.CloseNow() }()
 	conn.SetReadLimit(frame.MaxSize)
 	_, b, err := conn.Read(context.Background())
 	if err != nil {
@@ -83,7 +84,7 @@ func (d *Double) read(conn *websocket.Conn) {
 			k, err = r.Read(buf[n:])
 			n += k
 		}
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			return
 		}
 		m, err := frame.Unmarshal(buf[:n])
