@@ -59,7 +59,7 @@ func (t *terminal) readLate(p []byte) (int, error) {
 				break
 			}
 			start := time.Now()
-			t.master.SetReadDeadline(start.Add(lateQuiet))
+			_ = t.master.SetReadDeadline(start.Add(lateQuiet))
 			n, err = t.master.Read(p)
 			t.late.waited += time.Since(start)
 			if n <= 0 && errors.Is(err, os.ErrDeadlineExceeded) {
@@ -77,7 +77,7 @@ func (t *terminal) readLate(p []byte) (int, error) {
 
 // readNow reads without waiting, whatever the deadline.
 func (t *terminal) readNow(p []byte) (n int, err error) {
-	t.master.SetReadDeadline(time.Time{})
+	_ = t.master.SetReadDeadline(time.Time{})
 	c, err := t.master.SyscallConn()
 	if err != nil {
 		return 0, err

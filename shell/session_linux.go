@@ -31,18 +31,18 @@ type member struct {
 func endSession(pid int, grace time.Duration, exited <-chan struct{}) error {
 	left, err := living(pid)
 	if err != nil {
-		unix.Kill(pid, unix.SIGKILL) // the one that needs no list
+		_ = unix.Kill(pid, unix.SIGKILL) // the one that needs no list
 		return err
 	}
 	for _, m := range left {
-		unix.Kill(m.pid, unix.SIGHUP)
-		unix.Kill(m.pid, unix.SIGCONT) // a stopped process hears nothing
+		_ = unix.Kill(m.pid, unix.SIGHUP)
+		_ = unix.Kill(m.pid, unix.SIGCONT) // a stopped process hears nothing
 	}
 	if left, err = awaitEmpty(pid, grace, exited, nil); err != nil || len(left) == 0 {
 		return err
 	}
 	// Again at every look: what is killed may just have started another.
-	left, err = awaitEmpty(pid, killWait, exited, func(m member) { unix.Kill(m.pid, unix.SIGKILL) })
+	left, err = awaitEmpty(pid, killWait, exited, func(m member) { _ = unix.Kill(m.pid, unix.SIGKILL) })
 	if err != nil || len(left) == 0 {
 		return err
 	}

@@ -61,7 +61,7 @@ func open(ctx context.Context, s Spec) (Terminal, error) {
 	t.background.Add(1)
 	stop := context.AfterFunc(ctx, func() {
 		defer t.background.Done()
-		t.Hangup() // its failure shows in Close, which tries again
+		_ = t.Hangup() // its failure shows in Close, which tries again
 	})
 	t.stop = func() bool {
 		stopped := stop()
@@ -83,8 +83,8 @@ func (t *terminal) waitExit(slave *os.File) {
 	t.mu.Unlock()
 	slave.Close()
 	// A writer has nobody to write to any more; a reader looks what is left.
-	t.master.SetWriteDeadline(time.Unix(1, 0))
-	t.master.SetReadDeadline(time.Unix(1, 0)) // before exited: readLate sets its own
+	_ = t.master.SetWriteDeadline(time.Unix(1, 0))
+	_ = t.master.SetReadDeadline(time.Unix(1, 0)) // before exited: readLate sets its own
 	close(t.exited)
 }
 
@@ -155,7 +155,7 @@ func (t *terminal) Hangup() error {
 		return nil
 	}
 	// Whoever types into it now is to stop at once.
-	t.master.SetWriteDeadline(time.Unix(1, 0))
+	_ = t.master.SetWriteDeadline(time.Unix(1, 0))
 	return endSession(t.pid, t.spec.Grace, t.exited)
 }
 

@@ -301,6 +301,7 @@ func run(t *testing.T, name string, args ...string) (stdout, stderr string, code
 func (p *plane) node(in *ssm.CreateActivationInput) *node {
 	p.t.Helper()
 	n := &node{t: p.t, root: p.t.TempDir()}
+	n.endAll()
 	code, id := p.activation(in)
 	p.configure(n.root, nil)
 	_, e, rc := run(p.t, "amazon-ssm-agent", "-root", n.root, "-register", "-code", code, "-id", id, "-region", "us-east-1", "-y")
@@ -319,6 +320,16 @@ func (p *plane) node(in *ssm.CreateActivationInput) *node {
 	n.start()
 	p.online(n.id)
 	return n
+}
+
+// endAll has everything of the node killed when the test ends: workers outlive
+// their agent on purpose.
+func (n *node) endAll() {
+	n.t.Cleanup(func() {
+		for _, pid := range processes(n.root) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
 }
 
 func (n *node) start() {

@@ -146,19 +146,6 @@ func (pe *person) take(text string) string {
 	return string(pe.out[from:pe.seen])
 }
 
-// runs runs a command in the shell and returns what it printed. The echo of the
-// command must not look like its end, so that word is computed.
-func (pe *person) runs(command string) string {
-	pe.t.Helper()
-	pe.types(command + "; echo do$((1))ne\n")
-	text := pe.take("do1ne")
-	pe.sees(`\n`)
-	if i := strings.Index(text, "ne\r\n"); i >= 0 { // the echo
-		text = text[i+4:]
-	}
-	return strings.ReplaceAll(strings.TrimSuffix(text, "do1ne"), "\r", "")
-}
-
 // ends waits until the client has ended and returns its exit code.
 func (pe *person) ends() int {
 	pe.t.Helper()

@@ -65,7 +65,7 @@ func TestUnreachable(t *testing.T) {
 	plain := serve(t, nothing)
 	old := tlsServer(t, nothing, func(s *httptest.Server) {
 		s.TLS = &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}
-	}) //nolint:gosec // refused is what is tested
+	})
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -99,7 +99,7 @@ func (f *Fake) Open(ctx context.Context, s shell.Spec) (shell.Terminal, error) {
 		sh.interactive = true
 	}
 	t.running.Go(sh.main)
-	stop := context.AfterFunc(ctx, func() { t.Hangup() })
+	stop := context.AfterFunc(ctx, func() { _ = t.Hangup() })
 	t.stop = func() { stop() }
 	return t, nil
 }

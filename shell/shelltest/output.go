@@ -45,7 +45,7 @@ func testSlowReader(t *testing.T, s Suite) {
 	for {
 		n, err := x.Read(buf)
 		got = append(got, buf[:n]...)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -147,7 +147,7 @@ func testExit(t *testing.T, s Suite) {
 	if _, err := x.Write([]byte("x")); !errors.Is(err, shell.ErrEnded) {
 		t.Errorf("typing after the end: %v", err)
 	}
-	if n, err := x.Read(make([]byte, 9)); n != 0 || err != io.EOF {
+	if n, err := x.Read(make([]byte, 9)); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("reading after the end: %d, %v", n, err)
 	}
 }

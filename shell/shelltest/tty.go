@@ -231,7 +231,7 @@ func (t *tty) Close() error {
 	exited := t.exited
 	t.mu.Unlock()
 	if !exited {
-		t.Hangup()
+		_ = t.Hangup()
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

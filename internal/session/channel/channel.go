@@ -78,16 +78,15 @@ type Channel struct {
 	opt    Options
 	policy policy
 
-	opened    chan struct{} // closed: there has been a connection
-	shaken    chan struct{} // closed: the client answered the handshake, or cannot
-	done      chan struct{} // closed: over
-	readable  chan struct{} // of capacity 1, as the next three
-	room      chan struct{}
-	wake      chan struct{}
-	suspect   chan struct{}
-	progress  chan struct{} // something was acknowledged, or the connection changed
-	openOnce  sync.Once
-	shakeOnce sync.Once
+	opened   chan struct{} // closed: there has been a connection
+	shaken   chan struct{} // closed: the client answered the handshake, or cannot
+	done     chan struct{} // closed: over
+	readable chan struct{} // of capacity 1, as the next three
+	room     chan struct{}
+	wake     chan struct{}
+	suspect  chan struct{}
+	progress chan struct{} // something was acknowledged, or the connection changed
+	openOnce sync.Once
 
 	timer clock.Timer
 
@@ -160,15 +159,6 @@ func (c *Channel) finish(err error) {
 	c.mu.Lock()
 	c.finishLocked(err)
 	c.mu.Unlock()
-}
-
-func (c *Channel) isOver() bool {
-	select {
-	case <-c.done:
-		return true
-	default:
-		return false
-	}
 }
 
 // signal wakes who waits on a channel of capacity 1, now or next.
