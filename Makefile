@@ -39,8 +39,9 @@ test: ## everything that can run here; a table at the end names what could not
 test-unit: ## unit and property tests
 	go test $$(go list ./... | grep -v /e2e)
 
-test-e2e: build ## real processes over real sockets, driven by the stock AWS CLI and SDK
-	scripts/need.sh aws tmux ssh sshd ssh-keygen vi less top
+test-e2e: build ## real processes over real sockets, driven by other people's clients
+	scripts/need.sh aws node npm tmux ssh sshd ssh-keygen vi less top
+	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin $(TOOLS)/npm/node_modules
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test ./internal/e2e/...
 
 bench: build ## timings and sizes of the real processes, into build/bench.json

@@ -52,24 +52,22 @@ func (t *terminal) Read(p []byte) (int, error) {
 
 // readLate reads what is left.
 func (t *terminal) readLate(p []byte) (int, error) {
-	for t.late.bytes < lateMax {
+	if t.late.bytes < lateMax {
 		n, err := t.readNow(p)
+		over := false
 		if errors.Is(err, unix.EAGAIN) {
-			if t.late.waited >= lateWait {
-				break
-			}
-			start := time.Now()
-			_ = t.master.SetReadDeadline(start.Add(lateQuiet))
-			n, err = t.master.Read(p)
-			t.late.waited += time.Since(start)
-			if n <= 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-				break
+			if over = t.late.waited >= lateWait; !over {
+				start := time.Now()
+				_ = t.master.SetReadDeadline(start.Add(lateQuiet))
+				n, err = t.master.Read(p)
+				t.late.waited += time.Since(start)
+				over = n <= 0 && errors.Is(err, os.ErrDeadlineExceeded)
 			}
 		}
-		if n > 0 {
-			t.late.bytes += n
+		if !over {
+			t.late.bytes += max(n, 0)
+			return t.readResult(n, err)
 		}
-		return t.readResult(n, err)
 	}
 	t.endOfOutput()
 	return 0, io.EOF

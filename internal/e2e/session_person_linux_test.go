@@ -134,18 +134,6 @@ func (pe *person) sees(expr string) []string {
 	}
 }
 
-// take waits for output up to and with the text, and returns it.
-func (pe *person) take(text string) string {
-	pe.t.Helper()
-	pe.mu.Lock()
-	from := pe.seen
-	pe.mu.Unlock()
-	pe.sees(regexp.QuoteMeta(text))
-	pe.mu.Lock()
-	defer pe.mu.Unlock()
-	return string(pe.out[from:pe.seen])
-}
-
 // ends waits until the client has ended and returns its exit code.
 func (pe *person) ends() int {
 	pe.t.Helper()
