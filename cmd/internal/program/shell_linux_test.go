@@ -50,6 +50,8 @@ func newDesk(t *testing.T) *desk {
 		}
 	}()
 	t.Cleanup(func() {
+		// A read that still waits would keep the file open: give it a key.
+		_, _ = person.WriteString("\r")
 		terminal.Close()
 		person.Close()
 		<-read
