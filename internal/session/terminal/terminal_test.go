@@ -188,7 +188,7 @@ func TestOrphaned(t *testing.T) {
 	if err := p.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Kill(pid, 0); err == nil {
+	if left, err := os.FindProcess(pid); err == nil && left.Signal(syscall.Signal(0)) == nil {
 		t.Errorf("process %d lives on", pid)
 	}
 }

@@ -23,7 +23,7 @@ import (
 // tellPatience bounds how long an agent may keep the worker waiting.
 const tellPatience = 5 * time.Second
 
-// freshFor is how long credentials must still be valid to be used.
+// freshFor is how long credentials must still be valid not to be renewed.
 const freshFor = time.Minute
 
 // agents are those who listen to the worker, the one that started it and those
@@ -174,7 +174,10 @@ func (a *agents) end() {
 func (a *agents) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	for asked := false; ; {
 		a.mu.Lock()
-		if c := a.creds; a.have && (c.Expires.IsZero() || c.Expires.Sub(a.clock.Now()) > freshFor) {
+		if c, left := a.creds, a.left(); left > 0 {
+			if left < freshFor {
+				a.want() // for the next time
+			}
 			a.mu.Unlock()
 			return aws.Credentials{
 				AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken,
@@ -182,7 +185,7 @@ func (a *agents) Retrieve(ctx context.Context) (aws.Credentials, error) {
 			}, nil
 		}
 		if asked && !a.wanting {
-			err := errors.New("the agent's credentials are about to expire")
+			err := errors.New("the agent's credentials have expired")
 			if a.refused != "" {
 				err = fmt.Errorf("the agent has no credentials: %s", a.refused)
 			}
@@ -190,10 +193,7 @@ func (a *agents) Retrieve(ctx context.Context) (aws.Credentials, error) {
 			return aws.Credentials{}, err
 		}
 		asked = true
-		if !a.wanting {
-			a.wanting = true
-			a.tell(session.Event{Credentials: true})
-		}
+		a.want()
 		news := a.news
 		a.mu.Unlock()
 		select {
@@ -201,6 +201,25 @@ func (a *agents) Retrieve(ctx context.Context) (aws.Credentials, error) {
 		case <-ctx.Done():
 			return aws.Credentials{}, fmt.Errorf("wait for the agent's credentials: %w", context.Cause(ctx))
 		}
+	}
+}
+
+// left is how long the credentials are valid. With a.mu.
+func (a *agents) left() time.Duration {
+	switch {
+	case !a.have:
+		return 0
+	case a.creds.Expires.IsZero():
+		return freshFor
+	}
+	return a.creds.Expires.Sub(a.clock.Now())
+}
+
+// want asks whoever is there, or comes, for credentials. With a.mu.
+func (a *agents) want() {
+	if !a.wanting {
+		a.wanting = true
+		a.tell(session.Event{Credentials: true})
 	}
 }
 

@@ -1,0 +1,222 @@
+package worker_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ssmagent/internal/clock"
+	"ssmagent/internal/outbox"
+	"ssmagent/internal/session"
+	"ssmagent/internal/session/terminal"
+	"ssmagent/internal/session/worker"
+	"ssmagent/internal/wire/mgs"
+	"ssmagent/platform/ipc"
+	"ssmagent/platform/proc"
+	"ssmagent/platform/secfile"
+	"ssmagent/shell"
+)
+
+// TestMain is also the programs that a session starts.
+func TestMain(m *testing.M) {
+	ctx := context.Background()
+	switch os.Args[0] {
+	case session.WorkerName:
+		exe, _ := os.Executable()
+		os.Exit(worker.Main(ctx, os.Args[1:], worker.Deps{
+			FS: secfile.ForUser(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+			Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Clock: clock.Real{}, Listen: ipc.Listen, Start: proc.Start,
+			Executable: exe, Env: os.Environ(), Account: testAccount, Program: testProgram,
+		}))
+	case terminal.Name:
+		os.Exit(terminal.Main(ctx, terminal.Deps{In: os.Stdin, Out: os.Stdout, Open: shell.Open}))
+	}
+	os.Exit(m.Run())
+}
+
+func testAccount(bool) (worker.Account, error) {
+	if os.Getenv("TEST_ACCOUNT") == "none" {
+		return worker.Account{}, errors.New("no such account; create it with: useradd -m ssm-user")
+	}
+	return worker.Account{Home: "/", Dir: "/"}, nil
+}
+
+func testProgram(string, []string) (string, error) {
+	if p := os.Getenv("TEST_SHELL"); p != "" {
+		return p, nil
+	}
+	return "/bin/sh", nil
+}
+
+const (
+	id       = "ada-0123456789abcdef0"
+	node     = "mi-0123456789abcdef0"
+	patience = 30 * time.Second
+)
+
+// reports is an outbox.
+type reports struct{ ch chan mgs.AgentTaskComplete }
+
+func (r reports) Put(entries ...outbox.Entry) error {
+	for _, e := range entries {
+		c, err := mgs.Decode[mgs.AgentTaskComplete]([]byte(e.Content))
+		if err != nil {
+			return err
+		}
+		r.ch <- c
+	}
+	return nil
+}
+
+// lab is a node with a service.
+type lab struct {
+	t       *testing.T
+	gw      *gateway
+	dir     string
+	env     []string
+	reports reports
+	limit   int
+	key     string // access key of the agent's credentials
+	expires time.Time
+
+	started chan proc.Process
+}
+
+func newLab(t *testing.T) *lab {
+	t.Parallel()
+	return &lab{
+		t: t, gw: newGateway(t), dir: filepath.Join(t.TempDir(), "sessions"), reports: reports{make(chan mgs.AgentTaskComplete, 100)},
+		limit: 10, key: "AKIAONE", started: make(chan proc.Process, 100),
+		env: []string{"PATH=/usr/bin:/bin", "PS1=ready> ", "AWS_SECRET_ACCESS_KEY=hidden", "SSMAGENT_X=hidden", "KEPT=kept"},
+	}
+}
+
+// agent runs a manager; stop is what happens when an agent goes.
+func (l *lab) agent() (m *session.Manager, stop func()) {
+	l.t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	m = session.New(session.Options{
+		Dir: l.dir, FS: secfile.ForUser(), Clock: clock.Real{}, Log: slog.New(slog.NewTextHandler(l.t.Output(), nil)),
+		Outbox: l.reports, Channel: "ssmmessages", Limit: l.limit,
+		Node: session.Node{InstanceID: node, Region: "us-east-1", Endpoint: l.gw.srv.URL, UserAgent: "test", Version: "3.3.9000.0", AsInvoker: true},
+		Credentials: func(context.Context) (session.Credentials, error) {
+			return session.Credentials{AccessKeyID: l.key, SecretAccessKey: "secret", SessionToken: "token", Expires: l.expires}, nil
+		},
+		Executable: exe, Env: l.env, Stderr: os.Stderr,
+		Start: func(s proc.Spec) (proc.Process, error) {
+			p, err := proc.Start(s)
+			if err == nil {
+				l.started <- p
+			}
+			return p, err
+		},
+		Find: proc.Find, Dial: ipc.Dial,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan struct{})
+	go func() {
+		defer close(ran)
+		if err := m.Run(ctx); err != nil {
+			l.t.Error(err)
+		}
+	}()
+	stop = func() {
+		cancel()
+		<-ran
+	}
+	l.t.Cleanup(func() {
+		for _, p := range l.workers() { // of a test that failed
+			_ = p.Kill()
+		}
+		stop()
+	})
+	return m, stop
+}
+
+func (l *lab) workers() (ps []proc.Process) {
+	for {
+		select {
+		case p := <-l.started:
+			ps = append(ps, p)
+		default:
+			return ps
+		}
+	}
+}
+
+func content(change func(*mgs.AgentTaskContent)) mgs.AgentTaskContent {
+	c := mgs.AgentTaskContent{SessionId: id, DocumentName: "SSM-SessionManagerRunShell"}
+	c.DocumentContent.SchemaVersion, c.DocumentContent.SessionType = "1.0", mgs.SessionStandardStream
+	if change != nil {
+		change(&c)
+	}
+	return c
+}
+
+// order starts a session.
+func (l *lab) order(m *session.Manager, change func(*mgs.AgentTaskContent)) {
+	l.t.Helper()
+	b, err := json.Marshal(content(change))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if err := m.Open(l.t.Context(), mgs.AgentTask{Content: string(b)}); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// ended waits for the one report, and for the worker and its directory to go.
+func (l *lab) ended(status, output string) {
+	l.t.Helper()
+	select {
+	case c := <-l.reports.ch:
+		if c.TaskId != id || c.FinalTaskStatus != status || !strings.Contains(c.Output, output) || output == "" && c.Output != "" || c.InstanceId != node {
+			l.t.Errorf("reported %+v, want %s %q", c, status, output)
+		}
+	case <-time.After(patience):
+		l.t.Fatal("nothing was reported")
+	}
+	ctx, done := context.WithTimeout(l.t.Context(), patience)
+	defer done()
+	for _, p := range l.workers() {
+		if _, err := p.Wait(ctx); err != nil {
+			l.t.Error("the worker stays: ", err)
+		}
+	}
+	eventually(l.t, "the directory stays", func() bool {
+		_, err := os.Stat(filepath.Join(l.dir, id))
+		return errors.Is(err, fs.ErrNotExist)
+	})
+	select {
+	case c := <-l.reports.ch:
+		l.t.Errorf("reported again: %+v", c)
+	default:
+	}
+}
+
+// eventually looks until ok.
+func eventually(t *testing.T, otherwise string, ok func() bool) {
+	t.Helper()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for !ok() {
+		select {
+		case <-look.C:
+		case <-late.C:
+			t.Error(otherwise)
+			return
+		}
+	}
+}
