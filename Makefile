@@ -37,12 +37,12 @@ test: ## everything that can run here; a table at the end names what could not
 	scripts/test.sh test-unit test-e2e
 
 test-unit: ## unit and property tests
-	go test $$(go list ./... | grep -v /e2e)
+	go test -timeout 4m $$(go list ./... | grep -v /e2e)
 
 test-e2e: build ## real processes over real sockets, driven by other people's clients
 	scripts/need.sh aws node npm tmux ssh sshd ssh-keygen vi less top
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin $(TOOLS)/npm/node_modules
-	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test ./internal/e2e/...
+	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 4m ./internal/e2e/...
 
 bench: build ## timings and sizes of the real processes, into build/bench.json
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go run ./cmd/internal/bench -out build/bench.json
