@@ -110,7 +110,7 @@ func TestCuts(t *testing.T) {
 				if !bytes.Equal(gotUp, up) {
 					t.Error("input:", firstDifference(gotUp, up))
 				}
-				if n := proxy.Cuts(); n < 50 {
+				if n := proxy.Cuts(); n < 25 { // how many fit into the transfer depends on the machine
 					t.Errorf("only %d cuts were made", n)
 				}
 				d.Drained()
