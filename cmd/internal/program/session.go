@@ -30,9 +30,15 @@ const sessionUser = "ssm-user"
 // time is little.
 const sessionGC = 50
 
+// sessionProcs is as many processors as a session's processes use at once: they
+// move bytes. With one, the runtime would change threads at every call that
+// takes the system some microseconds.
+const sessionProcs = 2
+
 // sessionWorker is the hidden program that serves one session.
 func sessionWorker(ctx context.Context, s streams, args []string) int {
 	debug.SetGCPercent(sessionGC)
+	runtime.GOMAXPROCS(sessionProcs)
 	exe, err := os.Executable()
 	if err != nil {
 		s.failf("ssm-session-worker", "find this program: %v", err)
@@ -53,7 +59,7 @@ func sessionWorker(ctx context.Context, s streams, args []string) int {
 // sessionTerminal is the hidden program that holds a session's terminal.
 func sessionTerminal(ctx context.Context, _ streams, _ []string) int {
 	debug.SetGCPercent(sessionGC)
-	runtime.GOMAXPROCS(1) // it moves bytes from one place to another
+	runtime.GOMAXPROCS(sessionProcs)
 	return terminal.Main(ctx, terminal.Deps{In: pollable(os.Stdin), Out: pollable(os.Stdout), Open: shell.Open})
 }
 

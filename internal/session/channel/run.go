@@ -124,8 +124,8 @@ func (c *Channel) read(conn Conn) error {
 		case over:
 			return ErrGone
 		case ev == stream.Data:
-			signal(c.readable)
 			signal(c.wake)
+			signal(c.readable) // last: who was signalled last runs first
 		case ev == stream.Acknowledged:
 			signal(c.room)
 			signal(c.progress)

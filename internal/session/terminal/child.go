@@ -105,7 +105,7 @@ func (c *child) run(ctx context.Context, r *reader) {
 	go c.listen(r, hangup) // ends with the worker, or with us
 	var typing sync.WaitGroup
 	typing.Go(c.typeInput)
-	c.pump(hangup)
+	newPrinter(c, hangup).run(c.t)
 	state, err := c.t.Wait(context.WithoutCancel(ctx))
 	c.mu.Lock()
 	c.over = true
@@ -182,28 +182,6 @@ func (c *child) typeInput() {
 		}
 		if cap(spare) > 8<<10 {
 			spare = nil // of a paste that is over
-		}
-	}
-}
-
-// pump hands on what is printed until the end of it.
-func (c *child) pump(hangup func()) {
-	buf := make([]byte, headerSize+outputSize)
-	lost := false
-	for {
-		n, err := c.t.Read(buf[headerSize:])
-		if n > 0 && !lost {
-			header(buf[:0], kindOutput, n)
-			c.outMu.Lock()
-			_, werr := c.out.Write(buf[:headerSize+n])
-			c.outMu.Unlock()
-			if werr != nil {
-				lost = true
-				hangup()
-			}
-		}
-		if err != nil {
-			return
 		}
 	}
 }

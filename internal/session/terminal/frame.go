@@ -34,7 +34,7 @@ const (
 	// fits into the terminal process, which so never stops reading: whatever
 	// the shell does, a hang-up is heard.
 	window = 64 << 10
-	// outputSize is what is read of the terminal at once.
+	// outputSize bounds what is printed in one frame.
 	outputSize = 32 << 10
 )
 
