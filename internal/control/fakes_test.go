@@ -174,13 +174,17 @@ type bed struct {
 	svc *service
 }
 
-func run(t *testing.T, open func() (Conn, error), accept Accept) *bed {
+func run(t *testing.T, open func() (Conn, error), accept Accept, change ...func(*Options)) *bed {
 	t.Helper()
 	b := &bed{box: newBox(), svc: &service{hold: 15 * time.Second, fail: map[string]error{}}}
-	b.Control = New(Options{
+	o := Options{
 		InstanceID: "mi-0123456789", Open: func(context.Context) (Conn, error) { return open() }, Calls: b.svc, Outbox: b.box,
 		Clock: clock.Real{}, Log: slog.New(slog.DiscardHandler), Accept: accept,
-	})
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	b.Control = New(o)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

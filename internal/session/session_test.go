@@ -1,0 +1,133 @@
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ssmagent/internal/fsys/fsystest"
+	"ssmagent/internal/wire/mgs"
+	"ssmagent/platform/proc"
+)
+
+const id = "ada-0123456789abcdef0"
+
+func node() Node {
+	return Node{InstanceID: "mi-0123456789abcdef0", Region: "us-east-1", Endpoint: "http://127.0.0.1:1", Version: "3.3.9000.0"}
+}
+
+func TestSubstitute(t *testing.T) {
+	t.Parallel()
+	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
+	params := map[string]mgs.SessionParameter{
+		"cmd": {Type: "String", Default: raw(`"ls"`), AllowedPattern: "^[a-z ]+$"}, "on": {Type: "Boolean", Default: raw(`true`)}, "none": {Type: "String"},
+	}
+	for _, tc := range []struct {
+		name, inputs string
+		given        map[string]json.RawMessage
+		want, err    string
+	}{
+		{"default", `{"a":"{{ cmd }}"}`, nil, `{"a":"ls"}`, ""},
+		{"given", `{"a":"x{{cmd}}y{{ cmd }}"}`, map[string]json.RawMessage{"cmd": raw(`"id"`)}, `{"a":"xidyid"}`, ""},
+		{"typed", `{"a":"{{ on }}","b":["{{on}} it"]}`, nil, `{"a":true,"b":["true it"]}`, ""},
+		{"unknown stays", `{"a":"{{ other }} {{ none }} {{","b":1}`, nil, `{"a":"{{ other }} {{ none }} {{","b":1}`, ""},
+		{"one pass", `{"a":"{{cmd}}"}`, map[string]json.RawMessage{"cmd": raw(`"on"`)}, `{"a":"on"}`, ""},
+		{"pattern", `{"a":"{{cmd}}"}`, map[string]json.RawMessage{"cmd": raw(`"ID;"`)}, "", "allowedPattern"},
+		{"from the store", `{"a":"{{cmd}}"}`, map[string]json.RawMessage{"none": raw(`"{{ssm:x}}"`)}, "", "Parameter Store"},
+		{"too much", `{"a":"` + strings.Repeat("{{none}}", 1000) + `"}`, map[string]json.RawMessage{"none": raw(`"` + strings.Repeat("x", 1000) + `"`)}, "", "more than"},
+	} {
+		c := mgs.AgentTaskContent{Parameters: tc.given}
+		c.DocumentContent.Inputs, c.DocumentContent.Parameters = raw(tc.inputs), params
+		got, err := substitute(c)
+		if tc.err != "" {
+			if err == nil || !strings.Contains(err.Error(), tc.err) {
+				t.Errorf("%s: %v", tc.name, err)
+			}
+			continue
+		}
+		if err != nil || string(got) != tc.want {
+			t.Errorf("%s: %s, %v", tc.name, got, err)
+		}
+	}
+}
+
+func FuzzRequest(f *testing.F) {
+	f.Add(`{"SessionId":"ada-1","DocumentContent":{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{"shellProfile":{"linux":"{{x}}"}},"parameters":{"x":{"type":"String","default":"y"}}}}`)
+	f.Add(`{"SessionId":"../../x","DocumentContent":{"schemaVersion":"1.0"}}`)
+	f.Fuzz(func(t *testing.T, content string) {
+		r, err := request(mgs.AgentTask{Content: content}, time.Unix(1, 0), node())
+		if r.ID != "" && (!mgs.ValidSessionID(r.ID) || filepath.Base(r.ID) != r.ID) {
+			t.Fatalf("id %q", r.ID)
+		}
+		if err == nil && r.Type != mgs.SessionStandardStream {
+			t.Fatalf("type %q", r.Type)
+		}
+		if errors.Is(err, errRejected) && r.ID == "" {
+			t.Fatal("a refusal to nobody")
+		}
+	})
+}
+
+// A session's directory is whole after every crash, or none.
+func TestDirectory(t *testing.T) {
+	t.Parallel()
+	disk := fsystest.NewDisk()
+	if err := disk.Mkdir("/s", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := disk.SyncDir("/"); err != nil {
+		t.Fatal(err)
+	}
+	d := Dir{FS: disk, Path: "/s/" + id}
+	r := Request{Version: Version, ID: id, Accepted: time.Unix(1, 0).UTC(), Type: mgs.SessionStandardStream, Node: node()}
+	if err := d.create(r); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.saveWorker(proc.ID{PID: 7, Start: 9}); err != nil {
+		t.Fatal(err)
+	}
+	if w := d.loadWorker(); w.PID != 7 || w.Start != 9 {
+		t.Errorf("%+v", w)
+	}
+	disk.Crash(fsystest.Nothing())
+	if got, err := d.Load(); err != nil || got.ID != id || got.Node != node() {
+		t.Fatalf("%+v %v", got, err)
+	}
+	if _, over := d.result(); over {
+		t.Error("over before its end")
+	}
+	if err := d.Finish(Result{Status: Failed, Output: strings.Repeat("x", 10_000)}); err != nil {
+		t.Fatal(err)
+	}
+	disk.Crash(fsystest.Nothing())
+	if res, over := d.result(); !over || res.Status != Failed || len(res.Output) != maxResult || !strings.HasSuffix(res.Output, cut) {
+		t.Errorf("%+v %v", res, over)
+	}
+	d.remove()
+	if names, err := disk.ReadDir("/s"); err != nil || len(names) != 0 {
+		t.Errorf("%v %v", names, err)
+	}
+	r.Version = Version + 1
+	if err := d.create(r); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Load(); err == nil || errors.Is(err, errTorn) {
+		t.Error("a later layout was read", err)
+	}
+}
+
+func TestRecent(t *testing.T) {
+	t.Parallel()
+	var r recent
+	for i := range 3 * maxRecent {
+		r.add(fmt.Sprint(i))
+		r.add(fmt.Sprint(i))
+	}
+	if len(r.ids) != maxRecent || len(r.ring) != maxRecent || !r.has(fmt.Sprint(3*maxRecent-1)) || !r.has(fmt.Sprint(2*maxRecent)) || r.has("0") {
+		t.Errorf("%d ids", len(r.ids))
+	}
+}
