@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"strings"
@@ -142,7 +143,7 @@ func TestMuchInput(t *testing.T) {
 	if out := until(t, p, ""); !strings.Contains(out, "the e") {
 		t.Errorf("%.100q", out)
 	}
-	if err := <-done; err != nil && err != ErrEnded {
+	if err := <-done; err != nil && !errors.Is(err, ErrEnded) {
 		t.Error(err)
 	}
 }
