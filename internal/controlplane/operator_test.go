@@ -234,7 +234,7 @@ func TestTokensOfPages(t *testing.T) {
 	token := *first.NextToken
 	for name, err := range map[string]error{
 		"garbage": second(c.DescribeActivations(t.Context(), &ssm.DescribeActivationsInput{NextToken: aws.String("garbage!")})),
-		"changed": second(c.DescribeActivations(t.Context(), &ssm.DescribeActivationsInput{NextToken: aws.String("A" + token[1:])})),
+		"changed": second(c.DescribeActivations(t.Context(), &ssm.DescribeActivationsInput{NextToken: aws.String(otherFirst(token))})),
 		"other filters": second(c.DescribeActivations(t.Context(), &ssm.DescribeActivationsInput{NextToken: &token,
 			Filters: []types.DescribeActivationsFilter{{FilterKey: "IamRole", FilterValues: []string{"r"}}}})),
 		"other operation": second(c.ListDocuments(t.Context(), &ssm.ListDocumentsInput{NextToken: &token})),
@@ -245,6 +245,14 @@ func TestTokensOfPages(t *testing.T) {
 			t.Errorf("%s: %v, want InvalidNextToken", name, err)
 		}
 	}
+}
+
+// otherFirst is the token with another first letter.
+func otherFirst(token string) string {
+	if token[0] == 'A' {
+		return "B" + token[1:]
+	}
+	return "A" + token[1:]
 }
 
 func second[T any](_ T, err error) error { return err }

@@ -62,7 +62,7 @@ func (p PageRequest) token(cursor string) string {
 }
 
 func (p PageRequest) cursor() (string, error) {
-	raw, err := base64.RawURLEncoding.DecodeString(p.Token)
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(p.Token)
 	if err != nil || len(raw) < tokenSum || p.token(string(raw[tokenSum:])) != p.Token {
 		return "", Errorf(CodeNextToken, "NextToken is not one that %s gave for these filters: ask for the first page without it", p.Op)
 	}

@@ -53,6 +53,17 @@ func (h *holds) create(inv Invocation, c *Command) {
 	h.keep(j)
 }
 
+// createCancel does the same for a cancel message. It must be in the queue
+// before its commit: a later change that withdraws it may get here first.
+func (h *holds) createCancel(k Cancel) {
+	h.q.mu.Lock()
+	defer h.q.mu.Unlock()
+	j := newCancelJob(k)
+	j.fresh = true
+	h.q.add(j, 0)
+	h.keep(j)
+}
+
 // release ends the holds and brings the queue in line with the committed t,
 // or with nothing when it is nil.
 func (h *holds) release(t *txn) {
@@ -66,7 +77,14 @@ func (h *holds) release(t *txn) {
 			}
 		}
 		for _, k := range t.cancels {
-			q.cancel(k)
+			j := q.jobs[MessageID(k.ID, k.NodeID)]
+			switch {
+			case j == nil: // withdrawn meanwhile
+			case k.Done:
+				q.drop(j)
+			default:
+				j.fresh = false
+			}
 		}
 	}
 	for key := range h.keys {
@@ -109,8 +127,11 @@ func (q *queue) sync(j *job, inv Invocation) {
 
 // nudge has the node offered one more command that found it busy.
 func (q *queue) nudge(node string) {
+	now := q.clock.Now()
 	for _, j := range q.node(node).todo {
-		if j.state == Delayed && j.leased == nil && !j.gone {
+		// Only delay makes a job wait that nobody leases. Its state does not
+		// tell yet while that is being committed.
+		if j.leased == nil && !j.gone && j.until.After(now) {
 			j.until = time.Time{}
 			q.wake(node)
 			return
@@ -118,14 +139,8 @@ func (q *queue) nudge(node string) {
 	}
 }
 
-// cancel adds or ends a cancel message.
-func (q *queue) cancel(k Cancel) {
+// newCancelJob is the queue's view of a cancel message.
+func newCancelJob(k Cancel) *job {
 	id := MessageID(k.ID, k.NodeID)
-	j := q.jobs[id]
-	switch {
-	case k.Done && j != nil:
-		q.drop(j)
-	case !k.Done && j == nil:
-		q.add(&job{key: id, node: k.NodeID, messageID: id, created: k.Created, cancelOf: MessageID(k.CommandID, k.NodeID), state: Pending, deadline: k.Created.Add(cancelLife)}, 0)
-	}
+	return &job{key: id, node: k.NodeID, messageID: id, created: k.Created, cancelOf: MessageID(k.CommandID, k.NodeID), state: Pending, deadline: k.Created.Add(cancelLife)}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -237,6 +238,7 @@ func TestCrowd(t *testing.T) {
 	for _, id := range ids {
 		b.awaitFinished(id)
 	}
+	b.awaitEmpty() // the agents still take the cancel messages that came late
 	cancel()
 	agents.Wait()
 	if len(b.queue.jobs) != 0 || len(b.queue.commands) != 0 || len(b.queue.due) != 0 {
@@ -255,6 +257,24 @@ func (b *bench) awaitFinished(id string) {
 	for b.t.Context().Err() == nil {
 		if c := b.command(id); c.CompletedCount == c.TargetCount {
 			return
+		}
+	}
+}
+
+// awaitEmpty waits until nothing is to be delivered, or for a time in which
+// that should have come: then the caller sees what is left.
+func (b *bench) awaitEmpty() {
+	for limit := time.After(20 * time.Second); ; runtime.Gosched() {
+		b.queue.mu.Lock()
+		n := len(b.queue.jobs)
+		b.queue.mu.Unlock()
+		select {
+		case <-limit:
+			return
+		default:
+			if n == 0 {
+				return
+			}
 		}
 	}
 }

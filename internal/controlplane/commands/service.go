@@ -132,8 +132,11 @@ func (s *Service) loadCommand(tx *store.Tx, c Command) (gone []Invocation, err e
 
 func (s *Service) loadCancels(tx *store.Tx) error {
 	return cancels.Scan(tx, "", "", func(_ string, k Cancel) (bool, error) {
+		if k.Done {
+			return true, nil
+		}
 		s.queue.mu.Lock()
-		s.queue.cancel(k)
+		s.queue.add(newCancelJob(k), 0)
 		s.queue.mu.Unlock()
 		return true, nil
 	})

@@ -173,6 +173,7 @@ func (t *txn) addCancel(inv *Invocation) error {
 	inv.CancelID = t.s.newID()
 	k := Cancel{ID: inv.CancelID, NodeID: inv.NodeID, CommandID: inv.CommandID, Created: t.now}
 	t.cancels = append(t.cancels, k)
+	t.holds.createCancel(k)
 	return cancels.Put(t.tx, cancelKey(k.NodeID, k.ID), k)
 }
 
