@@ -57,7 +57,7 @@ func pieces(b []byte, seed uint64, most int, give func([]byte) bool) {
 // has in the end is the last.
 func TestCuts(t *testing.T) {
 	t.Parallel()
-	const cuts, total = 60, 3 << 19
+	const cuts, total = 60, 3 << 20 // twice what sixty cuts took on the machine that was slowest
 	for _, style := range []clienttest.Style{clienttest.Ours, clienttest.Stock, clienttest.NoHandshake} {
 		for seed := range uint64(2) {
 			t.Run(fmt.Sprintf("style %d seed %d", style, seed), func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestCuts(t *testing.T) {
 				if !bytes.Equal(gotUp, up) {
 					t.Error("input:", firstDifference(gotUp, up))
 				}
-				if n := proxy.Cuts(); n < 25 { // how many fit into the transfer depends on the machine
+				if n := proxy.Cuts(); n < 50 {
 					t.Errorf("only %d cuts were made", n)
 				}
 				d.Drained()
