@@ -3,6 +3,7 @@ package relay
 import (
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -279,33 +280,55 @@ func TestTooLarge(t *testing.T) {
 // much later when it owes acknowledgements.
 func TestSilence(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, fake())
-	out := l.start()
-	id := out.SessionId
-	a := l.agent(id).read()
-	// gone is how long a client that reads nothing, and so answers no ping,
-	// stays beside an agent that gives signs.
-	gone := func() (d time.Duration) {
-		for ; l.status(id) == ssm.SessionConnected; d += pingEvery / 5 {
-			l.advance(pingEvery / 5)
-			a.control(messagePing, "sign")
-			for <-a.pong != "sign" {
+	for name, tc := range map[string]struct {
+		output string
+		after  time.Duration
+	}{"idle": {"", silence}, "busy": {"unread", busySilence}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, fake())
+			out := l.start()
+			id := out.SessionId
+			a := l.agent(id).read()
+			c := l.client(id, out.TokenValue) // reads nothing, and so answers no ping
+			if tc.output != "" {
+				a.output(0, tc.output)
+			}
+			for range 2 {
+				l.awaitTimer(pingEvery) // the keepers of both sides are there
+			}
+			if d := l.untilGone(id, a); d < tc.after || d > tc.after+3*pingEvery {
+				t.Errorf("the client was dropped after %s", d)
+			}
+			c.cut()
+			l.sides(id, true, false, true)
+		})
+	}
+}
+
+// untilGone is how long a silent client stays beside an agent that gives signs.
+// Time goes on when the keepers of both have looked.
+func (l *lab) untilGone(id string, a *side) (d time.Duration) {
+	l.t.Helper()
+	for limit := time.After(20 * time.Second); l.status(id) == ssm.SessionConnected; d += pingEvery {
+		l.advance(pingEvery)
+		for looked := 0; looked < 2 && l.status(id) == ssm.SessionConnected; {
+			select {
+			case after := <-l.clock.(dial).set:
+				if after == pingEvery {
+					looked++
+				}
+			case <-limit:
+				l.t.Fatal("the keepers do not look")
+			default:
+				runtime.Gosched()
 			}
 		}
-		return d
+		a.control(messagePing, "sign")
+		for <-a.pong != "sign" {
+		}
 	}
-	c := l.client(id, out.TokenValue)
-	if d := gone(); d < silence || d > time.Hour { // the fake clock runs ahead of the sockets
-		t.Errorf("an idle client was dropped after %s", d)
-	}
-	c.cut()
-	c = l.client(id, l.resume(id))
-	a.output(0, "unread")
-	if d := gone(); d < busySilence || d > time.Hour {
-		t.Errorf("a busy client was dropped after %s", d)
-	}
-	c.cut()
-	l.sides(id, true, false, true)
+	return d
 }
 
 // TestStuckAgent: an agent that reads nothing, as with a stopped shell, is
