@@ -72,7 +72,7 @@ func install(o Options, exe string) error {
 	if err != nil {
 		return fmt.Errorf("connect to the service control manager: %w", err)
 	}
-	defer m.Disconnect()
+	defer func() { _ = m.Disconnect() }()
 	s, err := m.CreateService(o.Name, exe, mgr.Config{
 		DisplayName: o.DisplayName, Description: o.Description, StartType: mgr.StartAutomatic, ErrorControl: mgr.ErrorNormal,
 	}, o.Arguments...)

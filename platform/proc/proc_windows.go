@@ -46,7 +46,7 @@ func check(s Spec) error {
 	case len(s.ExtraFiles) > 0:
 		return fmt.Errorf("ExtraFiles have no numbers on Windows; pass a pipe's name: %w", errors.ErrUnsupported)
 	case s.UmaskSet:
-		return fmt.Errorf("Windows has no umask: %w", errors.ErrUnsupported)
+		return fmt.Errorf("a umask does not exist on Windows: %w", errors.ErrUnsupported)
 	case s.Principal.Set:
 		return fmt.Errorf("uid and gid exist on Linux only, give a token: %w", errors.ErrUnsupported)
 	case !filepath.IsAbs(s.Path):
@@ -83,7 +83,7 @@ func create(s Spec) (*process, error) {
 	p.handle = info.Process
 	p.id.PID = int(info.ProcessId)
 	if err := p.begin(info.Thread); err != nil {
-		windows.TerminateProcess(p.handle, killedCode)
+		_ = windows.TerminateProcess(p.handle, killedCode)
 		p.release()
 		return nil, err
 	}

@@ -123,7 +123,7 @@ func sessionTransport() (*http.Transport, error) {
 	if file == "" {
 		return ssmclient.Transport(nil)
 	}
-	ca, err := os.ReadFile(file) //nolint:gosec // the person at the keyboard names it
+	ca, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("AWS_CA_BUNDLE: %w", err)
 	}
