@@ -21,7 +21,7 @@ func module() Rules {
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
 				"internal/config", "internal/socket", "internal/controlplane/store", "platform/proc/proctest"},
 			// 2: state and calls
-			{"internal/vault", "internal/outbox", "internal/ssmclient", "internal/engine", "internal/step/runscript",
+			{"internal/link", "internal/vault", "internal/outbox", "internal/ssmclient", "internal/engine", "internal/step/runscript",
 				"internal/controlplane/api", "internal/controlplane/pki", "shell/shelltest",
 				"internal/session/terminal"},
 			// 3: doing

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"ssmagent/internal/link"
 	"ssmagent/internal/wire/doc"
 	"ssmagent/platform/proc"
 )
@@ -80,7 +81,7 @@ func (q *Queue) work(ctx context.Context, e *entry) error {
 
 // obtain connects to the job's running worker or starts one. No link and no
 // error: the job must not be run, and status and text say what it becomes.
-func (q *Queue) obtain(ctx context.Context, e *entry) (*link, doc.Status, string, error) {
+func (q *Queue) obtain(ctx context.Context, e *entry) (*link.Link[Event], doc.Status, string, error) {
 	if e.process != nil {
 		e.log.Info("adopting the running worker", "pid", e.process.ID().PID)
 		l, err := q.reconnect(ctx, e, e.process)
@@ -105,8 +106,8 @@ func (q *Queue) obtain(ctx context.Context, e *entry) (*link, doc.Status, string
 
 // follow takes a worker's events until it has ended. errLost: it went away
 // before that.
-func (q *Queue) follow(ctx context.Context, e *entry, l *link) error {
-	defer l.close()
+func (q *Queue) follow(ctx context.Context, e *entry, l *link.Link[Event]) error {
+	defer l.Close()
 	cancelled := e.cancelled
 	var late <-chan time.Time
 	for {
@@ -115,28 +116,28 @@ func (q *Queue) follow(ctx context.Context, e *entry, l *link) error {
 			return errDetached
 		case <-cancelled:
 			cancelled = nil
-			l.order(Order{Cancel: true})
+			l.Order(Order{Cancel: true})
 			t := q.opt.Clock.NewTimer(cancelPatience)
 			defer t.Stop()
 			late = t.C()
 		case <-late:
 			late = nil
 			e.log.Warn("the worker did not end in time after the cancellation and is killed")
-			_ = l.process.Kill()
-		case ev, ok := <-l.events:
+			_ = l.Process.Kill()
+		case ev, ok := <-l.Events:
 			if !ok {
 				return q.lostOrBack(ctx, e, l)
 			}
 			if ev.End {
 				e.cause = "the command's worker gave up: " + ev.Error
-				q.reap(ctx, l.process)
+				q.reap(ctx, l.Process)
 				return q.catchUp(ctx, e, ev.Seq)
 			}
 			if err := q.take(ctx, e, ev); err != nil {
 				return err
 			}
 			if e.p.Finished { // its last word follows, and tells nothing new
-				q.reap(ctx, l.process)
+				q.reap(ctx, l.Process)
 				return nil
 			}
 		}
@@ -187,8 +188,8 @@ func (e *entry) inherit() error {
 }
 
 // lostOrBack is for a link that broke: the worker may be alive all the same.
-func (q *Queue) lostOrBack(ctx context.Context, e *entry, l *link) error {
-	again, err := q.reconnect(ctx, e, l.process)
+func (q *Queue) lostOrBack(ctx context.Context, e *entry, l *link.Link[Event]) error {
+	again, err := q.reconnect(ctx, e, l.Process)
 	if err != nil {
 		return err
 	}

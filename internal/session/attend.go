@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ssmagent/internal/backoff"
+	"ssmagent/internal/link"
 	"ssmagent/platform/proc"
 )
 
@@ -32,7 +33,7 @@ func (m *Manager) attend(ctx context.Context, e *entry) {
 // serve follows the session's worker, the one that runs or a new one. An error
 // says that ctx ended.
 func (m *Manager) serve(ctx context.Context, e *entry) (Result, error) {
-	var l *link
+	var l *link.Link[Event]
 	var err error
 	switch {
 	case e.process != nil:
@@ -49,7 +50,7 @@ func (m *Manager) serve(ctx context.Context, e *entry) (Result, error) {
 	for err == nil {
 		err = m.follow(ctx, e, l)
 		if err == nil { // the link broke: the worker may be alive all the same
-			l, err = m.reconnect(ctx, e, l.process)
+			l, err = m.reconnect(ctx, e, l.Process)
 		}
 	}
 	if !errors.Is(err, errLost) {
@@ -67,8 +68,8 @@ func (m *Manager) serve(ctx context.Context, e *entry) (Result, error) {
 
 // follow takes a worker's events. errLost: it has ended, its result is on disk
 // or nowhere; nil: the link broke; any other: ctx ended.
-func (m *Manager) follow(ctx context.Context, e *entry, l *link) error {
-	defer l.close()
+func (m *Manager) follow(ctx context.Context, e *entry, l *link.Link[Event]) error {
+	defer l.Close()
 	end := e.end
 	var late <-chan time.Time
 	for {
@@ -77,20 +78,20 @@ func (m *Manager) follow(ctx context.Context, e *entry, l *link) error {
 			return errDetached
 		case <-end:
 			end = nil
-			l.order(Order{Terminate: true})
+			l.Order(Order{Terminate: true})
 			t := m.opt.Clock.NewTimer(endPatience)
 			defer t.Stop()
 			late = t.C()
 		case <-late:
 			late = nil
 			e.log.Warn("the session's worker did not end in time and is killed")
-			_ = l.process.Kill()
-		case ev, ok := <-l.events:
+			_ = l.Process.Kill()
+		case ev, ok := <-l.Events:
 			switch {
 			case !ok:
 				return nil
 			case ev.End:
-				m.reap(ctx, l.process)
+				m.reap(ctx, l.Process)
 				return errLost
 			case ev.Credentials:
 				m.wg.Go(func() { m.supply(ctx, l) })
@@ -100,15 +101,15 @@ func (m *Manager) follow(ctx context.Context, e *entry, l *link) error {
 }
 
 // supply hands the worker credentials, or says why there are none.
-func (m *Manager) supply(ctx context.Context, l *link) {
+func (m *Manager) supply(ctx context.Context, l *link.Link[Event]) {
 	ctx, done := context.WithTimeout(ctx, credentialPatience)
 	defer done()
 	c, err := m.opt.Credentials(ctx)
 	if err != nil {
-		l.order(Order{Refused: err.Error()})
+		l.Order(Order{Refused: err.Error()})
 		return
 	}
-	l.order(Order{Credentials: &c})
+	l.Order(Order{Credentials: &c})
 }
 
 // reap collects a worker that has said its last word, and ends it if it stays.

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"ssmagent/internal/clock"
+	"ssmagent/internal/link"
 	"ssmagent/internal/session"
 )
 
@@ -86,7 +87,7 @@ func (a *agents) awaitRun(ctx context.Context) error {
 func (a *agents) orders(r io.Reader) {
 	s := bufio.NewReaderSize(r, 4096)
 	for {
-		line, err := session.ReadLine(s)
+		line, err := link.ReadLine(s, session.MaxLine)
 		var o session.Order
 		if err != nil || json.Unmarshal(line, &o) != nil {
 			return
@@ -145,7 +146,7 @@ func (a *agents) accept(l net.Listener) {
 // tell writes an event to every listener. Who cannot be told is dropped. With
 // a.mu.
 func (a *agents) tell(ev session.Event) {
-	if a.stdout != nil && session.WriteLine(a.stdout, ev) != nil {
+	if a.stdout != nil && link.WriteLine(a.stdout, ev) != nil {
 		a.stdout = nil
 	}
 	for c := range a.later {
@@ -155,7 +156,7 @@ func (a *agents) tell(ev session.Event) {
 
 func (a *agents) write(c net.Conn, ev session.Event) {
 	_ = c.SetWriteDeadline(time.Now().Add(tellPatience))
-	if session.WriteLine(c, ev) != nil {
+	if link.WriteLine(c, ev) != nil {
 		delete(a.later, c)
 		_ = c.Close()
 	}
