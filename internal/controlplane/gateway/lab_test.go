@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -106,6 +107,19 @@ func (l *logged) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(b)
+}
+
+// comes waits for a line with s: what is refused without an answer shows in
+// the log alone.
+func (l *logged) comes(s string) bool {
+	for limit := time.After(10 * time.Second); !l.has(s); runtime.Gosched() {
+		select {
+		case <-limit:
+			return false
+		default:
+		}
+	}
+	return true
 }
 
 func (l *logged) has(s string) bool {

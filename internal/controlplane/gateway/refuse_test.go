@@ -236,7 +236,7 @@ func TestForeignReply(t *testing.T) {
 	a.reply(j.JobId, `{"documentStatus":"Splendid"}`)
 	l.wantDetails(own, nodeA, "Pending")
 	l.wantDetails(id, nodeB, "Pending")
-	if !l.log.has("is for "+nodeB) || !l.log.has("no command") {
+	if !l.log.comes("is for "+nodeB) || !l.log.comes("no command") {
 		t.Error("the log does not tell of it")
 	}
 	for _, tc := range []struct {
