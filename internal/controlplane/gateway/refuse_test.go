@@ -177,7 +177,7 @@ func TestHostileFrames(t *testing.T) {
 			j, _ := a.job()
 			a.reply(j.JobId, result("Success"))
 			l.wantDetails(id, nodeA, "Success")
-			if !l.log.has("frame ignored") || !l.log.has("agent_novelty") {
+			if !l.log.comes("frame ignored") || !l.log.comes("agent_novelty") {
 				t.Error("the log does not tell of it")
 			}
 		})
