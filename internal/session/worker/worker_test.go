@@ -37,7 +37,8 @@ func TestShell(t *testing.T) {
 		t.Errorf("states %q", got)
 	}
 	l.order(m, nil) // and again: it is over
-	if m.Live() != 0 || len(l.workers()) != 0 {
+	eventually(t, "the session stays", func() bool { return m.Live() == 0 })
+	if len(l.workers()) != 0 {
 		t.Error("a session ran twice")
 	}
 }

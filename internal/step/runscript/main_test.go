@@ -43,7 +43,7 @@ func worker(dir string) int {
 	in := at(dir, "cancelled",
 		"echo $$ >"+dir+"/tree",
 		"setsid sh -c 'echo $$ >>"+dir+"/tree; exec sleep 1000' &",
-		"(setsid sh -c 'sleep 1000 & echo $! >>"+dir+"/tree; echo $$ >>"+dir+"/tree; echo ready; wait' &)",
+		"(setsid sh -c 'sleep 1000 & echo $! >>"+dir+"/tree; echo $$ >>"+dir+"/tree; until [ $(wc -l <"+dir+"/tree) = 4 ]; do sleep 0.01; done; echo ready; wait' &)",
 		"wait; sleep 1000")
 	in.Stdout = &onText{text: "ready", then: func() { cancel(step.ErrCancelled) }}
 	out := p.Run(ctx, in)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -228,19 +229,27 @@ func TestFullDiskDoesNotStopTheScript(t *testing.T) {
 	}
 }
 
-// fired is a clock whose timers that wait for the time-out of a script (or
-// for the grace of its output) have expired at once.
-type fired struct {
+// seen is a clock whose timers for the grace of the output expire when the
+// output has come.
+type seen struct {
 	clock.Real
-	after time.Duration
+	come chan struct{}
 }
 
-func (f fired) NewTimer(d time.Duration) clock.Timer {
-	if d == f.after {
-		d = 0
+func (s seen) NewTimer(d time.Duration) clock.Timer {
+	if d != defaultGrace {
+		return s.Real.NewTimer(d)
 	}
-	return clock.Real{}.NewTimer(d)
+	c := make(chan time.Time)
+	go func() { <-s.come; close(c) }()
+	return seenTimer{c}
 }
+
+type seenTimer struct{ c chan time.Time }
+
+func (t seenTimer) C() <-chan time.Time        { return t.c }
+func (t seenTimer) Stop() bool                 { return true }
+func (t seenTimer) Reset(_ time.Duration) bool { return true }
 
 // ready runs a script and calls then once it has written "ready".
 func ready(ctx context.Context, t *testing.T, p Plugin, then func(), lines ...string) (step.Outcome, string, string) {
@@ -291,10 +300,13 @@ func TestTimeout(t *testing.T) {
 func TestBackgroundProcessIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	p := sh()
-	p.Clock = fired{after: defaultGrace}
+	come := make(chan struct{})
+	p.Clock = seen{come: come}
 	in := at(t.TempDir(), "s", "sleep 1000 & echo $!")
+	printed := &onText{text: "\n", then: sync.OnceFunc(func() { close(come) })}
+	in.Stdout = printed
 	out := p.Run(t.Context(), in)
-	stdout, _ := text(in)
+	stdout := printed.String()
 	pid, err := strconv.Atoi(strings.TrimSpace(stdout))
 	if out.Status != doc.Success || err != nil {
 		t.Fatalf("%+v %q", out, stdout)
