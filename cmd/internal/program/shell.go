@@ -5,16 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 	"time"
 
-	"ssmagent/internal/client"
-	"ssmagent/internal/operator"
-	"ssmagent/internal/ssmclient"
 	"ssmagent/internal/wire/mgs"
 	"ssmagent/internal/wire/ssm"
 )
@@ -68,45 +63,15 @@ func shellArgs(s streams, f *clientFlags, args []string) (in ssm.StartSessionInp
 	return in, exitOK, true
 }
 
-// sessions are the calls that a session needs; *operator.Client.
-type sessions interface {
-	StartSession(ctx context.Context, in ssm.StartSessionInput) (ssm.SessionOutput, error)
-	ResumeSession(ctx context.Context, id string) (ssm.SessionOutput, error)
-	TerminateSession(ctx context.Context, id string) error
-}
-
-var _ sessions = (*operator.Client)(nil)
-
 // openShell starts a session and works it to its end.
 func openShell(ctx context.Context, s streams, c sessions, in ssm.StartSessionInput) int {
-	transport, err := sessionTransport()
+	sh := newSitting(s)
+	sess, err := openSession(ctx, c, in, shellOnly, sh.told)
 	if err != nil {
 		s.failf("shell", "%v", err)
 		return exitLost
 	}
-	out, err := c.StartSession(ctx, in)
-	if err != nil {
-		s.failf("shell", "%s: %v", in.Target, err)
-		return exitLost
-	}
-	sh := newSitting(s)
-	sess, err := client.New(client.Options{
-		StreamURL: out.StreamUrl, SessionID: out.SessionId, Token: out.TokenValue, ClientVersion: version,
-		Transport: transport, Accept: shellOnly, Notify: sh.told,
-		Resume: func(ctx context.Context) (string, error) {
-			o, err := c.ResumeSession(ctx, out.SessionId)
-			if ssmclient.Code(err) == "DoesNotExistException" {
-				return "", client.ErrGone
-			}
-			return o.TokenValue, err
-		},
-		Terminate: func(ctx context.Context) error { return c.TerminateSession(ctx, out.SessionId) },
-	})
-	if err != nil {
-		s.failf("shell", "the service's answer is unusable: %v", err)
-		return exitLost
-	}
-	return sh.sit(ctx, sess, in.Target, out.SessionId)
+	return sh.sit(ctx, sess.Session, sess.node, sess.id)
 }
 
 // shellOnly refuses sessions that are no shells.
@@ -115,23 +80,6 @@ func shellOnly(sessionType string, _ json.RawMessage) error {
 		return errors.New("the document opens a port, not a shell")
 	}
 	return nil
-}
-
-// sessionTransport trusts what AWS_CA_BUNDLE names besides the system's store.
-func sessionTransport() (*http.Transport, error) {
-	file := os.Getenv("AWS_CA_BUNDLE")
-	if file == "" {
-		return ssmclient.Transport(nil)
-	}
-	ca, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("AWS_CA_BUNDLE: %w", err)
-	}
-	t, err := ssmclient.Transport(ca)
-	if err != nil {
-		return nil, fmt.Errorf("AWS_CA_BUNDLE %s: %w", file, err)
-	}
-	return t, nil
 }
 
 // parameterList collects -parameters flags: KEY=VALUE, the same key again for
