@@ -24,6 +24,7 @@ func (a *Agent) sessions(dir string, id identity.Identity, creds aws.Credentials
 		Node: session.Node{
 			InstanceID: id.InstanceID, Region: a.cfg.SigningRegion(config.ServiceMGS, id.Region), Endpoint: endpoint,
 			CABundle: a.cfg.SSMAgent.CABundle, UserAgent: a.userAgent(), Version: a.cfg.Agent.Version,
+			Platform: osName(m.Info()), Container: a.cfg.Agent.ContainerMode,
 			AsInvoker: m.Paths.Root != "" || a.cfg.Agent.ContainerMode,
 		},
 		Limit: a.cfg.Mgs.SessionWorkersLimit,

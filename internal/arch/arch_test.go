@@ -16,7 +16,7 @@ func module() Rules {
 			// 0: words, and seams that need nothing of ours
 			{"internal/wire/frame", "internal/wire/mgs", "internal/wire/mds", "internal/wire/ssm", "internal/wire/doc",
 				"internal/clock", "internal/fsys", "internal/sigv4", "platform", "platform/proc", "platform/ipc",
-				"service", "fingerprint", "platform/tty", "internal/arch", "internal/environ"},
+				"service", "fingerprint", "platform/tty", "internal/arch", "internal/environ", "internal/words"},
 			// 1: pure logic over the words, and the seams above a seam
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
 				"internal/config", "internal/socket", "internal/controlplane/store", "platform/proc/proctest"},

@@ -30,6 +30,11 @@ type Node struct {
 	CABundle   string `json:",omitempty"` // file of certificates to trust besides the system's
 	UserAgent  string
 	Version    string // the agent's, four numbers
+	// Platform is Linux, MacOS or Windows.
+	Platform string `json:",omitempty"`
+	// Container: commands of InteractiveCommands are run without a shell, as
+	// stock agents do in their container mode.
+	Container bool `json:",omitempty"`
 	// AsInvoker: shells run as the user who started the agent (-root).
 	AsInvoker bool `json:",omitempty"`
 }
@@ -43,7 +48,10 @@ type Request struct {
 	Owner    string `json:",omitempty"`
 	RunAs    string `json:",omitempty"` // the account that the service names
 	Inputs   mgs.SessionInputs
-	Node     Node
+	// Properties are those of the document, with its parameters filled in: see
+	// Command and Port.
+	Properties json.RawMessage `json:",omitempty"`
+	Node       Node
 }
 
 // Status is the outcome of a session, as FinalTaskStatus has it.
@@ -109,31 +117,35 @@ func request(t mgs.AgentTask, now time.Time, n Node) (Request, error) {
 		Version: Version, ID: c.SessionId, Accepted: now.UTC(), Type: c.DocumentContent.SessionType,
 		Owner: clip(c.SessionOwner, 512), RunAs: strings.TrimSpace(c.RunAsUser), Node: n,
 	}
-	if err := supported(r.Type); err != nil {
+	if err := r.resolve(c); err != nil {
 		return r, fmt.Errorf("%w: %w", errRejected, err)
-	}
-	inputs, err := substitute(c)
-	if err == nil && len(inputs) > 0 {
-		err = json.Unmarshal(inputs, &r.Inputs)
-	}
-	if err == nil {
-		err = possible(r)
-	}
-	if err != nil {
-		return r, fmt.Errorf("%w: inputs of the session document: %w", errRejected, err)
 	}
 	return r, nil
 }
 
-// supported says which session types this version serves.
-func supported(sessionType string) error {
-	switch sessionType {
-	case mgs.SessionStandardStream:
-		return nil
-	case mgs.SessionInteractiveCommands, mgs.SessionNonInteractiveCommands, mgs.SessionPort:
-		return fmt.Errorf("sessions of type %s are not served by this version of ssmagent, a later one will; start a session without a document, which opens a shell", sessionType)
+// resolve fills in the document, and refuses one that cannot be served.
+func (r *Request) resolve(c mgs.AgentTaskContent) error {
+	if err := supported(r.Type); err != nil {
+		return err
 	}
-	return fmt.Errorf("session type %.64q is unknown; the session document must have Standard_Stream, InteractiveCommands, NonInteractiveCommands or Port as its sessionType", sessionType)
+	values, err := parameters(c)
+	if err != nil {
+		return err
+	}
+	inputs, err := substitute(c.DocumentContent.Inputs, values)
+	if err == nil && len(inputs) > 0 {
+		err = json.Unmarshal(inputs, &r.Inputs)
+	}
+	if err == nil {
+		err = possible(*r)
+	}
+	if err != nil {
+		return fmt.Errorf("inputs of the session document: %w", err)
+	}
+	if r.Properties, err = substitute(c.DocumentContent.Properties, values); err != nil {
+		return fmt.Errorf("properties of the session document: %w", err)
+	}
+	return r.checkProperties()
 }
 
 // maxProfile bounds the shell profile in bytes.

@@ -17,7 +17,7 @@ import (
 const id = "ada-0123456789abcdef0"
 
 func node() Node {
-	return Node{InstanceID: "mi-0123456789abcdef0", Region: "us-east-1", Endpoint: "http://127.0.0.1:1", Version: "3.3.9000.0"}
+	return Node{InstanceID: "mi-0123456789abcdef0", Region: "us-east-1", Endpoint: "http://127.0.0.1:1", Version: "3.3.9000.0", Platform: Linux}
 }
 
 func TestSubstitute(t *testing.T) {
@@ -41,8 +41,12 @@ func TestSubstitute(t *testing.T) {
 		{"too much", `{"a":"` + strings.Repeat("{{none}}", 1000) + `"}`, map[string]json.RawMessage{"none": raw(`"` + strings.Repeat("x", 1000) + `"`)}, "", "more than"},
 	} {
 		c := mgs.AgentTaskContent{Parameters: tc.given}
-		c.DocumentContent.Inputs, c.DocumentContent.Parameters = raw(tc.inputs), params
-		got, err := substitute(c)
+		c.DocumentContent.Parameters = params
+		values, err := parameters(c)
+		var got json.RawMessage
+		if err == nil {
+			got, err = substitute(raw(tc.inputs), values)
+		}
 		if tc.err != "" {
 			if err == nil || !strings.Contains(err.Error(), tc.err) {
 				t.Errorf("%s: %v", tc.name, err)
@@ -57,19 +61,54 @@ func TestSubstitute(t *testing.T) {
 
 func FuzzRequest(f *testing.F) {
 	f.Add(`{"SessionId":"ada-1","DocumentContent":{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{"shellProfile":{"linux":"{{x}}"}},"parameters":{"x":{"type":"String","default":"y"}}}}`)
+	f.Add(`{"SessionId":"ada-1","DocumentContent":{"schemaVersion":"1.0","sessionType":"InteractiveCommands","properties":{"linux":{"commands":"{{command}}"}},"parameters":{"command":{"type":"String","default":"y"}}}}`)
+	f.Add(`{"SessionId":"ada-1","DocumentContent":{"schemaVersion":"1.0","sessionType":"Port","properties":{"portNumber":"80","type":"LocalPortForwarding"}}}`)
 	f.Add(`{"SessionId":"../../x","DocumentContent":{"schemaVersion":"1.0"}}`)
 	f.Fuzz(func(t *testing.T, content string) {
 		r, err := request(mgs.AgentTask{Content: content}, time.Unix(1, 0), node())
 		if r.ID != "" && (!mgs.ValidSessionID(r.ID) || filepath.Base(r.ID) != r.ID) {
 			t.Fatalf("id %q", r.ID)
 		}
-		if err == nil && r.Type != mgs.SessionStandardStream {
-			t.Fatalf("type %q", r.Type)
+		if err == nil && r.checkProperties() != nil {
+			t.Fatalf("%+v", r)
 		}
 		if errors.Is(err, errRejected) && r.ID == "" {
 			t.Fatal("a refusal to nobody")
 		}
 	})
+}
+
+func TestProperties(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ kind, properties, err string }{
+		{mgs.SessionStandardStream, `null`, ""},
+		{mgs.SessionInteractiveCommands, `{"linux":{"commands":"{{ p }}","runAsElevated":false}}`, ""},
+		{mgs.SessionInteractiveCommands, `{"linux":{"commands":" "}}`, "Commands cannot be empty for session type InteractiveCommands"},
+		{mgs.SessionInteractiveCommands, `{"windows":{"commands":"dir"}}`, "properties.linux.commands"},
+		{mgs.SessionInteractiveCommands, `{"linux":{"commands":7}}`, "properties of the session document"},
+		{mgs.SessionInteractiveCommands, ``, "properties of the session document"},
+		{mgs.SessionInteractiveCommands, `{"linux":{"commands":"x","stdOutSeparatorPrefix":"a b"}}`, "stdOutSeparatorPrefix"},
+		{"Dance", `{}`, "unknown"},
+	} {
+		var c mgs.AgentTaskContent
+		c.SessionId, c.Parameters = id, map[string]json.RawMessage{"p": json.RawMessage(`"id -un"`)}
+		c.DocumentContent = mgs.SessionDocument{SchemaVersion: "1.0", SessionType: tc.kind, Properties: json.RawMessage(tc.properties), Parameters: map[string]mgs.SessionParameter{"p": {Type: "String"}}}
+		if tc.properties == "" {
+			c.DocumentContent.Properties = nil
+		}
+		b, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := request(mgs.AgentTask{Content: string(b)}, time.Unix(1, 0), node())
+		if tc.err == "" {
+			if err != nil || tc.kind == mgs.SessionInteractiveCommands && !strings.Contains(string(r.Properties), "id -un") {
+				t.Errorf("%s %s: %s, %v", tc.kind, tc.properties, r.Properties, err)
+			}
+		} else if !errors.Is(err, errRejected) || !strings.Contains(err.Error(), tc.err) {
+			t.Errorf("%s %s: %v, want %q", tc.kind, tc.properties, err, tc.err)
+		}
+	}
 }
 
 // A session's directory is whole after every crash, or none.

@@ -9,22 +9,21 @@ import (
 	"ssmagent/internal/wire/mgs"
 )
 
-// maxInputs bounds the inputs of a session document, also once substituted.
+// maxInputs bounds the inputs of a session document, and its properties, also
+// once substituted.
 const maxInputs = 256 << 10
 
-// substitute returns the document's inputs with the values of its parameters.
+// substitute returns a part of a document with the values of its parameters.
 // Services may deliver them filled in; then nothing is left to do.
-func substitute(c mgs.AgentTaskContent) (json.RawMessage, error) {
-	in := c.DocumentContent.Inputs
-	if len(in) > maxInputs {
+func substitute(part json.RawMessage, values map[string]any) (json.RawMessage, error) {
+	if len(part) > maxInputs {
 		return nil, fmt.Errorf("they have more than %d bytes", maxInputs)
 	}
-	values, err := parameters(c)
-	if err != nil || len(values) == 0 || len(in) == 0 {
-		return in, err
+	if len(values) == 0 || len(part) == 0 {
+		return part, nil
 	}
 	var tree any
-	if err := json.Unmarshal(in, &tree); err != nil {
+	if err := json.Unmarshal(part, &tree); err != nil {
 		return nil, err
 	}
 	s := substitution{values: values, left: maxInputs}

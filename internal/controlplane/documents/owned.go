@@ -2,6 +2,7 @@ package documents
 
 import (
 	"embed"
+	"encoding/json"
 	"fmt"
 	"path"
 	"strings"
@@ -34,15 +35,25 @@ func ownedDocuments() (map[string]owned, error) {
 			return nil, fmt.Errorf("documents of AWS: %w", err)
 		}
 		name := strings.TrimSuffix(f.Name(), ".json")
-		v, err := newVersion("Command", "JSON", string(content))
+		kind := kindOf(content)
+		v, err := newVersion(kind, "JSON", string(content))
 		if err != nil {
 			return nil, fmt.Errorf("document %s: %w", name, err)
 		}
 		v.Number, v.Created = 1, created
 		all[name] = owned{
-			Document: Document{Name: name, Owner: Amazon, Type: "Command", Created: created, Default: 1, Latest: 1, Last: 1},
+			Document: Document{Name: name, Owner: Amazon, Type: kind, Created: created, Default: 1, Latest: 1, Last: 1},
 			version:  v,
 		}
 	}
 	return all, nil
+}
+
+// kindOf is the type of a document of ours, which its content tells.
+func kindOf(content []byte) string {
+	var s session
+	if json.Unmarshal(content, &s) == nil && s.SessionType != "" {
+		return "Session"
+	}
+	return "Command"
 }

@@ -75,8 +75,8 @@ func (s *Service) plan(tx *store.Tx, name string, supplied map[string][]string) 
 		}
 		values[n] = v
 	}
-	if err := p.times(values); err != nil {
-		return plan{}, api.Errorf(codeDocument, "the document %s: %v", name, err)
+	if err := errors.Join(p.times(values), p.properties(values)); err != nil {
+		return plan{}, api.Errorf(codeDocument, "the document %s: %s", name, strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return p, nil
 }
@@ -104,11 +104,7 @@ func (p *plan) times(values map[string]any) error {
 	if len(p.document.Inputs) == 0 {
 		return nil
 	}
-	var tree any
-	if err := json.Unmarshal(p.document.Inputs, &tree); err != nil {
-		return fmt.Errorf("inputs: %w", err)
-	}
-	resolved, err := json.Marshal(substitute(tree, values))
+	resolved, err := resolve(p.document.Inputs, values)
 	if err != nil {
 		return fmt.Errorf("inputs: %w", err)
 	}
@@ -122,6 +118,49 @@ func (p *plan) times(values map[string]any) error {
 	}
 	p.max, err = minutes("maxSessionDuration", in.MaxSessionDuration, 0, maxMaxMinutes)
 	return err
+}
+
+// properties refuses what agents can do nothing with.
+func (p *plan) properties(values map[string]any) error {
+	if p.document.SessionType == mgs.SessionStandardStream {
+		return nil
+	}
+	resolved, err := resolve(p.document.Properties, values)
+	if err != nil || bytes.Contains(resolved, []byte("{{")) {
+		return err // a reference to Parameter Store is the agent's to resolve
+	}
+	if p.document.SessionType == mgs.SessionPort {
+		var port mgs.PortProperties
+		if err := json.Unmarshal(resolved, &port); err != nil {
+			return fmt.Errorf("properties: %w", err)
+		}
+		if n, err := strconv.ParseUint(port.PortNumber, 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("properties.portNumber is %q, needs a port from 1 to 65535 as text", clip(port.PortNumber, 32))
+		}
+		return nil
+	}
+	var c mgs.CommandProperties
+	if err := json.Unmarshal(resolved, &c); err != nil {
+		return fmt.Errorf("properties: %w", err)
+	}
+	for _, on := range []*mgs.CommandProperty{c.Linux, c.MacOS, c.Windows} {
+		if on != nil && strings.TrimSpace(on.Commands) != "" {
+			return nil
+		}
+	}
+	return errors.New("properties has no commands for linux, macos or windows")
+}
+
+// resolve is a part of a document with the values of its parameters.
+func resolve(part json.RawMessage, values map[string]any) (json.RawMessage, error) {
+	if len(part) == 0 {
+		return json.RawMessage("null"), nil
+	}
+	var tree any
+	if err := json.Unmarshal(part, &tree); err != nil {
+		return nil, err
+	}
+	return json.Marshal(substitute(tree, values))
 }
 
 // minutes reads a number of minutes, which may be text; none is def.

@@ -55,7 +55,11 @@ func TestStartRefused(t *testing.T) {
 	l := newLab(t)
 	l.set(func() { l.down[nodeB] = true })
 	l.document("Choice", `{"schemaVersion":"1.0","sessionType":"Port","parameters":{"portNumber":{"type":"String","default":"80","allowedPattern":"^[0-9]{1,5}$"},
-		"host":{"type":"String","allowedValues":["a","b"]},"word":{"type":"String","default":"","maxChars":3}}}`)
+		"host":{"type":"String","allowedValues":["a","b"]},"word":{"type":"String","default":"","maxChars":3}},
+		"properties":{"portNumber":"{{ portNumber }}","host":"{{ host }}"}}`)
+	l.document("Number", `{"schemaVersion":"1.0","sessionType":"Port","properties":{"portNumber":80}}`)
+	l.document("Nothing", `{"schemaVersion":"1.0","sessionType":"InteractiveCommands","properties":{"linux":{"commands":" "}}}`)
+	l.document("NoProperties", `{"schemaVersion":"1.0","sessionType":"NonInteractiveCommands"}`)
 	l.document("Idle", `{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{"idleSessionTimeout":"61"}}`)
 	l.document("Max", `{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{"maxSessionDuration":0}}`)
 	l.document("Bool", `{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{"cloudWatchStreamingEnabled":"true"}}`)
@@ -81,6 +85,14 @@ func TestStartRefused(t *testing.T) {
 		{`{` + target + `,"DocumentName":"Bool"}`, codeDocument, "inputs"},
 		{`{` + target + `,"DocumentName":"Asks"}`, codeDocument, "idleSessionTimeout"},
 		{`{` + target + `,"DocumentName":"Asks","Parameters":{"m":["0"]}}`, codeDocument, "1 to 60"},
+		{`{` + target + `,"DocumentName":"Choice","Parameters":{"host":["a"],"portNumber":["65536"]}}`, codeDocument, "portNumber"},
+		{`{` + target + `,"DocumentName":"Number"}`, codeDocument, "properties"},
+		{`{` + target + `,"DocumentName":"Nothing"}`, codeDocument, "commands"},
+		{`{` + target + `,"DocumentName":"NoProperties"}`, codeDocument, "commands"},
+		{`{` + target + `,"DocumentName":"AWS-StartSSHSession","Parameters":{"portNumber":["0"]}}`, api.CodeValidation, "portNumber"},
+		{`{` + target + `,"DocumentName":"AWS-StartInteractiveCommand"}`, api.CodeValidation, "command"},
+		{`{` + target + `,"DocumentName":"AWS-StartPortForwardingSessionToSocket"}`, api.CodeValidation, "localUnixSocket"},
+		{`{` + target + `,"DocumentName":"AWS-StartNonInteractiveCommand","Parameters":{"command":["id"],"separateOutputStream":["yes"]}}`, api.CodeValidation, "separateOutputStream"},
 		{`{` + target + `,"Parameters":{"x":["1"]}}`, api.CodeValidation, "not declared"},
 		{`{` + target + `,"DocumentName":"Choice"}`, api.CodeValidation, "required"},
 		{`{` + target + `,"DocumentName":"Choice","Parameters":{"host":["c"]}}`, api.CodeValidation, "host"},
@@ -100,6 +112,50 @@ func TestStartRefused(t *testing.T) {
 	for name, op := range l.Ops() {
 		if len(op.Allow) != 1 || op.Allow[0] != api.Operator {
 			t.Errorf("%s may be called by %v", name, op.Allow)
+		}
+	}
+}
+
+// TestOwnedDocuments: each of AWS's session documents makes the order that
+// agents know, with its defaults and without.
+func TestOwnedDocuments(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	both := func(commands string) string {
+		return `{"linux":` + commands + `,"macos":` + commands + `,"windows":` + commands + `}`
+	}
+	for _, tc := range []struct{ name, parameters, kind, properties string }{
+		{"AWS-StartSSHSession", `{}`, mgs.SessionPort, `{"portNumber":"22"}`},
+		{"AWS-StartSSHSession", `{"portNumber":["65535"]}`, mgs.SessionPort, `{"portNumber":"65535"}`},
+		{"AWS-StartPortForwardingSession", `{}`, mgs.SessionPort, `{"localPortNumber":"0","portNumber":"80","type":"LocalPortForwarding"}`},
+		{"AWS-StartPortForwardingSession", `{"portNumber":["1"],"localPortNumber":["10000"]}`, mgs.SessionPort, `{"localPortNumber":"10000","portNumber":"1","type":"LocalPortForwarding"}`},
+		{"AWS-StartPortForwardingSessionToRemoteHost", `{"host":["db.example"],"portNumber":["5432"]}`, mgs.SessionPort, `{"host":"db.example","localPortNumber":"0","portNumber":"5432","type":"LocalPortForwarding"}`},
+		{"AWS-StartPortForwardingSessionToSocket", `{"localUnixSocket":["/tmp/s"]}`, mgs.SessionPort, `{"localConnectionType":"unix","localUnixSocket":"/tmp/s","portNumber":"80","type":"LocalPortForwarding"}`},
+		{"AWS-StartInteractiveCommand", `{"command":["top -d 1"]}`, mgs.SessionInteractiveCommands, both(`{"commands":"top -d 1","runAsElevated":false}`)},
+		{"AWS-StartNonInteractiveCommand", `{"command":["id"],"separateOutputStream":["true"],"stdoutSeparatorPrefix":["O:"]}`, mgs.SessionNonInteractiveCommands,
+			both(`{"commands":"id","runAsElevated":false,"separateOutputStream":"true","stdErrSeparatorPrefix":"","stdOutSeparatorPrefix":"O:"}`)},
+	} {
+		l.startWith(ada, `{"Target":"web","DocumentName":"`+tc.name+`","Parameters":`+tc.parameters+`}`)
+		task, err := mgs.Decode[mgs.AgentTask]((<-l.pushes).payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		order, err := task.Session()
+		if err != nil {
+			t.Fatal(err)
+		}
+		values := map[string]any{}
+		for name, p := range order.DocumentContent.Parameters {
+			for _, raw := range []json.RawMessage{p.Default, order.Parameters[name]} {
+				var v any
+				if len(raw) > 0 && json.Unmarshal(raw, &v) == nil {
+					values[name] = v
+				}
+			}
+		}
+		got, err := resolve(order.DocumentContent.Properties, values)
+		if err != nil || string(got) != tc.properties || order.DocumentContent.SessionType != tc.kind {
+			t.Errorf("%s: %s %s, %v; want %s", tc.name, order.DocumentContent.SessionType, got, err, tc.properties)
 		}
 	}
 }

@@ -7,6 +7,7 @@ package channel
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -45,6 +46,9 @@ var (
 	ErrUnreachable = errors.New("the data channel cannot be opened")
 	// ErrRefused says that the client turned the handshake down.
 	ErrRefused = errors.New("the client refused the session")
+	// ErrUnanswered says that no client answered the handshake of a session
+	// that cannot do without.
+	ErrUnanswered = fmt.Errorf("no client answered the handshake within %v", clientWithin)
 )
 
 // policy holds the times of a channel.

@@ -90,6 +90,52 @@ func TestGreetWithoutAnswer(t *testing.T) {
 	})
 }
 
+// A session without a terminal waits for no size, and cannot do without an
+// answer.
+func TestGreetWithoutTerminal(t *testing.T) {
+	port := Offer{AgentVersion: "3.3.9000.0", SessionType: mgs.SessionPort, Properties: json.RawMessage(`{"portNumber":"80"}`)}
+	t.Run("answered", func(t *testing.T) {
+		offer(t, port, func(c *client) {
+			c.push <- payload{mgs.PayloadOutput, []byte("too early")}
+			c.answer = func(c *client, r mgs.HandshakeRequest) {
+				if got := string(r.RequestedClientActions[0].ActionParameters); got != `{"SessionType":"Port","Properties":{"portNumber":"80"}}` {
+					t.Errorf("asked for %s", got)
+				}
+				b, _ := json.Marshal(mgs.HandshakeResponse{ClientVersion: "1.3.0.0", ProcessedClientActions: done(mgs.ActionSuccess, "")})
+				c.push <- payload{mgs.PayloadHandshakeResponse, b}
+			}
+		}, nil, func(l *lab) {
+			g, took, err := l.greet()
+			if err != nil || !g.Peer.Answered || g.Peer.Version != "1.3.0.0" || g.First != nil || took > 100*time.Millisecond {
+				t.Fatalf("%+v after %v, %v", g, took, err)
+			}
+		})
+	})
+	t.Run("no answer", func(t *testing.T) {
+		offer(t, port, nil, nil, func(l *lab) {
+			if _, took, err := l.greet(); !errors.Is(err, ErrUnanswered) || took != clientWithin {
+				t.Fatalf("%v after %v", err, took)
+			}
+		})
+	})
+	t.Run("of a command no properties are told", func(t *testing.T) {
+		command := port
+		command.SessionType = mgs.SessionNonInteractiveCommands
+		offer(t, command, func(c *client) {
+			c.answer = func(c *client, r mgs.HandshakeRequest) {
+				if got := string(r.RequestedClientActions[0].ActionParameters); got != `{"SessionType":"NonInteractiveCommands","Properties":null}` {
+					t.Errorf("asked for %s", got)
+				}
+				asOurs(0, 0)(c, r)
+			}
+		}, nil, func(l *lab) {
+			if g, _, err := l.greet(); err != nil || !g.Peer.Ours {
+				t.Fatalf("%+v, %v", g, err)
+			}
+		})
+	})
+}
+
 // A client that answers when the shell runs already is still told apart.
 func TestLateAnswer(t *testing.T) {
 	run(t, func(c *client) {

@@ -239,6 +239,11 @@ type lab struct {
 // run makes a channel, with c at its other end, in a bubble and ends it after
 // body.
 func run(t *testing.T, c func(*client), open func(n int, w *wire) error, body func(*lab)) {
+	offer(t, Offer{AgentVersion: "3.3.9000.0", SessionType: mgs.SessionStandardStream}, c, open, body)
+}
+
+// offer is run for a session of any type.
+func offer(t *testing.T, o Offer, c func(*client), open func(n int, w *wire) error, body func(*lab)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := &lab{t: t, ctx: t.Context(), client: newClient(t), open: open}
@@ -250,7 +255,7 @@ func run(t *testing.T, c func(*client), open func(n int, w *wire) error, body fu
 			t.Fatal(err)
 		}
 		l.ch = ch
-		if err := ch.Ask("3.3.9000.0", mgs.SessionStandardStream); err != nil {
+		if err := ch.Ask(o); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())

@@ -24,8 +24,23 @@ const (
 	sizeSoon   = 250 * time.Millisecond
 )
 
+// Offer is what the handshake tells the client of the session.
+type Offer struct {
+	AgentVersion string
+	SessionType  string // as mgs has them
+	// Properties are those of the document; clients are told of port sessions'.
+	Properties json.RawMessage
+}
+
+// terminal says whether the session type is one of those whose client has a
+// terminal, and may know no handshake.
+func (o Offer) terminal() bool {
+	return o.SessionType == mgs.SessionStandardStream || o.SessionType == mgs.SessionInteractiveCommands
+}
+
 // shake is how far the handshake is.
 type shake struct {
+	offer    Offer
 	asked    time.Time // when the request was pushed
 	received bool      // the client has the request
 	without  bool      // started without an answer
@@ -51,9 +66,12 @@ type Greeting struct {
 const maxTold = 1000
 
 // Ask sends agent_session_state Connected and the handshake request for the
-// session type. It may be called before there is a connection.
-func (c *Channel) Ask(agentVersion, sessionType string) error {
-	action, err := mgs.NewSessionType(sessionType, nil)
+// session. It may be called before there is a connection.
+func (c *Channel) Ask(o Offer) error {
+	if o.SessionType != mgs.SessionPort {
+		o.Properties = nil
+	}
+	action, err := mgs.NewSessionType(o.SessionType, o.Properties)
 	if err != nil {
 		return err
 	}
@@ -61,7 +79,7 @@ func (c *Channel) Ask(agentVersion, sessionType string) error {
 	if err != nil {
 		return err
 	}
-	b, err := json.Marshal(mgs.HandshakeRequest{AgentVersion: agentVersion, RequestedClientActions: []mgs.ClientAction{action}, Extensions: ext})
+	b, err := json.Marshal(mgs.HandshakeRequest{AgentVersion: o.AgentVersion, RequestedClientActions: []mgs.ClientAction{action}, Extensions: ext})
 	if err != nil {
 		return fmt.Errorf("encode the handshake: %w", err)
 	}
@@ -69,7 +87,7 @@ func (c *Channel) Ask(agentVersion, sessionType string) error {
 		return err
 	}
 	c.mu.Lock()
-	c.shake.asked = c.opt.Clock.Now()
+	c.shake.offer, c.shake.asked = o, c.opt.Clock.Now()
 	_, err = c.link.PushWhole(c.shake.asked, mgs.PayloadHandshakeRequest, b)
 	c.mu.Unlock()
 	c.flush(0)
@@ -94,12 +112,12 @@ func (c *Channel) State(state string) error {
 	return nil
 }
 
-// Greet waits until it is clear how the session begins: the client answered and
-// told its size, or it is one that does not shake hands. An error wraps
-// ErrRefused, or is Err or ctx's.
+// Greet waits until it is clear how the session begins: the client answered and,
+// if it has a terminal, told its size, or it is one that does not shake hands.
+// An error wraps ErrRefused or ErrUnanswered, or is Err or ctx's.
 func (c *Channel) Greet(ctx context.Context) (Greeting, error) {
 	c.mu.Lock()
-	asked := c.shake.asked
+	asked, terminal := c.shake.asked, c.shake.offer.terminal()
 	c.mu.Unlock()
 	limit := c.opt.Clock.NewTimer(max(asked.Add(clientWithin).Sub(c.opt.Clock.Now()), 0))
 	defer limit.Stop()
@@ -110,6 +128,9 @@ func (c *Channel) Greet(ctx context.Context) (Greeting, error) {
 			g, over, err := c.greeting(p)
 			if over || err != nil {
 				return g, err
+			}
+			if g.Peer.Answered && !terminal {
+				return g, nil
 			}
 			if g.Peer.Answered {
 				wait := sizeWithin
@@ -124,13 +145,16 @@ func (c *Channel) Greet(ctx context.Context) (Greeting, error) {
 		c.mu.Lock()
 		received := c.shake.received
 		c.mu.Unlock()
-		if received && !short {
+		if received && !short && terminal {
 			limit.Reset(answerWithin)
 			short = true
 		}
 		select {
 		case <-c.readable:
 		case <-limit.C():
+			if !terminal {
+				return Greeting{}, ErrUnanswered
+			}
 			return c.ungreeted(), nil
 		case <-c.done:
 			if err := c.Err(); err != nil {
@@ -153,10 +177,12 @@ func (c *Channel) ungreeted() Greeting {
 
 // greeting deals with the first payloads. over: the session can begin.
 func (c *Channel) greeting(p Payload) (g Greeting, over bool, err error) {
-	switch p.Type {
-	case mgs.PayloadHandshakeResponse:
+	switch {
+	case p.Type == mgs.PayloadHandshakeResponse:
 		return Greeting{Peer: c.peer()}, false, c.Err() // next has dealt with it
-	case mgs.PayloadSize:
+	case !c.offers().terminal():
+		return Greeting{}, false, nil // too early: stock agents discard it too
+	case p.Type == mgs.PayloadSize:
 		g = c.ungreeted()
 		g.Size, err = mgs.Decode[mgs.Size](p.Bytes)
 		if err != nil || g.Size.Cols == 0 || g.Size.Rows == 0 {
@@ -168,6 +194,12 @@ func (c *Channel) greeting(p Payload) (g Greeting, over bool, err error) {
 	g = c.ungreeted()
 	g.First = &p
 	return g, true, nil
+}
+
+func (c *Channel) offers() Offer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.shake.offer
 }
 
 func (c *Channel) peer() Peer {

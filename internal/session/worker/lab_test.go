@@ -108,7 +108,7 @@ func (l *lab) agent() (m *session.Manager, stop func()) {
 	m = session.New(session.Options{
 		Dir: l.dir, FS: secfile.ForUser(), Clock: clock.Real{}, Log: slog.New(slog.NewTextHandler(l.t.Output(), nil)),
 		Outbox: l.reports, Channel: "ssmmessages", Limit: l.limit,
-		Node: session.Node{InstanceID: node, Region: "us-east-1", Endpoint: l.gw.srv.URL, UserAgent: "test", Version: "3.3.9000.0", AsInvoker: true},
+		Node: session.Node{InstanceID: node, Region: "us-east-1", Endpoint: l.gw.srv.URL, UserAgent: "test", Version: "3.3.9000.0", Platform: session.Linux, AsInvoker: true},
 		Credentials: func(context.Context) (session.Credentials, error) {
 			return session.Credentials{AccessKeyID: l.key, SecretAccessKey: "secret", SessionToken: "token", Expires: l.expires}, nil
 		},

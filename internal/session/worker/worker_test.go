@@ -55,6 +55,29 @@ func TestShellProfile(t *testing.T) {
 	l.ended("Success", "")
 }
 
+// commands orders a command session.
+func commands(kind, property string) func(*mgs.AgentTaskContent) {
+	return func(c *mgs.AgentTaskContent) {
+		c.DocumentContent.SessionType, c.DocumentContent.Properties = kind, json.RawMessage(`{"linux":`+property+`}`)
+		c.DocumentContent.Parameters = map[string]mgs.SessionParameter{"command": {Type: "String", Default: json.RawMessage(`"exit 1"`)}}
+		c.DocumentContent.Inputs = json.RawMessage(`{"shellProfile":{"linux":"echo never"}}`)
+	}
+}
+
+func TestInteractiveCommand(t *testing.T) {
+	l := newLab(t)
+	m, _ := l.agent()
+	l.order(m, commands(mgs.SessionInteractiveCommands, `{"commands":"stty size; read x; echo got \"$x\"; exit 42","runAsElevated":false}`))
+	l.gw.expect("33 111\r\n")
+	l.gw.typed("a word\n")
+	l.gw.expect("got a word\r\n")
+	l.ended("Success", "")
+	l.gw.await("the exit code", func() bool { return slices.Equal(l.gw.exits, []string{"EXIT_CODE: 42"}) })
+	if strings.Contains(l.gw.out.String(), "never") {
+		t.Error("the shell profile was typed into a command")
+	}
+}
+
 // processes starts a shell with others in it, of which some hear no SIGHUP, and
 // returns their ids.
 func (l *lab) processes() []int {
