@@ -42,7 +42,7 @@ func (t *terminal) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	if !t.hasExited() {
-		n, err := t.master.Read(p)
+		n, err := t.quick.Read(p)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return t.readResult(n, err)
 		}
@@ -59,7 +59,7 @@ func (t *terminal) readLate(p []byte) (int, error) {
 			if over = t.late.waited >= lateWait; !over {
 				start := time.Now()
 				_ = t.master.SetReadDeadline(start.Add(lateQuiet))
-				n, err = t.master.Read(p)
+				n, err = t.quick.Read(p)
 				t.late.waited += time.Since(start)
 				over = n <= 0 && errors.Is(err, os.ErrDeadlineExceeded)
 			}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"syscall"
 	"time"
 
 	"ssmagent/platform/proc"
+	"ssmagent/platform/quickio"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +20,7 @@ import (
 type terminal struct {
 	spec   Spec
 	master *os.File
+	quick  io.ReadWriter // master, to read and write
 	pid    int
 	stop   func() bool // of the context's hang-up
 
@@ -54,7 +57,7 @@ func open(ctx context.Context, s Spec) (Terminal, error) {
 		return nil, err
 	}
 	t := &terminal{
-		spec: s, master: master, pid: pid, rows: s.Rows, cols: s.Cols,
+		spec: s, master: master, quick: quickio.File(master), pid: pid, rows: s.Rows, cols: s.Cols,
 		exited: make(chan struct{}), drained: make(chan struct{}), closed: make(chan struct{}),
 	}
 	t.background.Go(func() { t.waitExit(slave) })
@@ -102,11 +105,11 @@ func (t *terminal) Write(p []byte) (int, error) {
 	if t.hasExited() {
 		return 0, ErrEnded
 	}
-	n, err := t.master.Write(p)
+	n, err := t.quick.Write(p)
 	switch {
 	case err == nil:
 		return n, nil
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, os.ErrClosed), errors.Is(err, unix.EIO):
+	case errors.Is(err, os.ErrDeadlineExceeded), t.shutDown(), errors.Is(err, unix.EIO):
 		return n, ErrEnded
 	}
 	return n, fmt.Errorf("write to the terminal of %s: %w", t.spec.Path, err)

@@ -15,7 +15,7 @@ func module() Rules {
 		Layers: [][]string{
 			// 0: words, and seams that need nothing of ours
 			{"internal/wire/frame", "internal/wire/mgs", "internal/wire/mds", "internal/wire/ssm", "internal/wire/doc",
-				"internal/clock", "internal/fsys", "internal/sigv4", "platform", "platform/proc", "platform/ipc",
+				"internal/clock", "internal/fsys", "internal/sigv4", "platform", "platform/proc", "platform/ipc", "platform/quickio",
 				"service", "fingerprint", "platform/tty", "internal/arch", "internal/environ", "internal/words"},
 			// 1: pure logic over the words, and the seams above a seam
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",

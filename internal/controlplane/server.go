@@ -61,6 +61,8 @@ type Options struct {
 	// WriteSecret writes a file as a whole (all or nothing, durable) that only
 	// its owner may read.
 	WriteSecret func(path string, data []byte) error
+	// Quick makes of a listener one whose connections cost less; nil for none.
+	Quick func(net.Listener) net.Listener
 	// NoGateway refuses control channels: nodes then poll ec2messages.
 	NoGateway bool
 	// TokenLife is how long nodes' credentials last; an hour when zero.
@@ -302,9 +304,16 @@ func (s *Server) Listen() error {
 			}
 		}
 		if s.opt.TLSListen != "" {
-			s.tls, err = listen(s.opt.TLSListen, "-tls-listen")
+			if s.tls, err = listen(s.opt.TLSListen, "-tls-listen"); err != nil {
+				return err
+			}
 		}
-		return err
+		for _, l := range []*net.Listener{&s.plain, &s.tls} {
+			if *l != nil && s.opt.Quick != nil {
+				*l = s.opt.Quick(*l)
+			}
+		}
+		return nil
 	}
 	if err := open(); err != nil {
 		s.unlisten()

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"sync"
+
+	"ssmagent/platform/quickio"
 )
 
 const (
@@ -124,7 +126,7 @@ func transport(t *http.Transport) *http.Transport {
 		if err != nil {
 			return nil, err
 		}
-		return &cork{Conn: conn}, nil
+		return &cork{Conn: quickio.Conn(conn)}, nil
 	}
 	t.ForceAttemptHTTP2 = false
 	t.Protocols = new(http.Protocols)

@@ -10,6 +10,7 @@ import (
 	"ssmagent/internal/clock"
 	"ssmagent/internal/controlplane"
 	"ssmagent/internal/fsys"
+	"ssmagent/platform/quickio"
 	"ssmagent/platform/secfile"
 )
 
@@ -27,7 +28,7 @@ func serveMain(ctx context.Context, s streams, args []string) int {
 	fs := flag.NewFlagSet("ssm-local serve", flag.ContinueOnError)
 	fs.SetOutput(s.err)
 	root := fs.String("root", "", "keep everything below this folder")
-	o := controlplane.Options{Clock: clock.Real{}}
+	o := controlplane.Options{Clock: clock.Real{}, Quick: quickio.Listener}
 	var names nameList
 	fs.StringVar(&o.Listen, "listen", "127.0.0.1:8180", "loopback address of plain HTTP; port 0 takes a free one")
 	fs.StringVar(&o.TLSListen, "tls-listen", "", "address of HTTPS, for nodes elsewhere")

@@ -19,6 +19,7 @@ import (
 	"ssmagent/internal/session/worker"
 	"ssmagent/platform/ipc"
 	"ssmagent/platform/proc"
+	"ssmagent/platform/quickio"
 	"ssmagent/platform/secfile"
 	"ssmagent/shell"
 )
@@ -29,11 +30,6 @@ const sessionUser = "ssm-user"
 // sessionGC keeps the heap of a session's processes small: what they hold at a
 // time is little.
 const sessionGC = 50
-
-// sessionProcs is as many processors as a session's processes use at once: they
-// move bytes. With one, the runtime would change threads at every call that
-// takes the system some microseconds.
-const sessionProcs = 2
 
 // sessionWorker is the hidden program that serves one session.
 func sessionWorker(ctx context.Context, s streams, args []string) int {
@@ -60,7 +56,7 @@ func sessionWorker(ctx context.Context, s streams, args []string) int {
 func sessionTerminal(ctx context.Context, _ streams, _ []string) int {
 	debug.SetGCPercent(sessionGC)
 	runtime.GOMAXPROCS(sessionProcs)
-	return terminal.Main(ctx, terminal.Deps{In: pollable(os.Stdin), Out: pollable(os.Stdout), Open: shell.Open})
+	return terminal.Main(ctx, terminal.Deps{In: quickio.File(pollable(os.Stdin)), Out: quickio.File(pollable(os.Stdout)), Open: shell.Open})
 }
 
 // account is who shells run as: whoever started the agent, or ssm-user when

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ssmagent/platform/proc"
+	"ssmagent/platform/quickio"
 )
 
 // ErrEnded says that the terminal takes nothing any more.
@@ -23,9 +24,10 @@ const hangupWithin = time.Second
 // Process is the terminal's process as the session worker sees it. Its methods
 // are safe for concurrent use, but there is one caller of Type and one of Read.
 type Process struct {
-	p  proc.Process
-	in *os.File
-	r  *reader
+	p      proc.Process
+	in     *os.File
+	orders io.Writer // in, to write to
+	r      *reader
 
 	out io.ReadCloser
 
@@ -62,7 +64,7 @@ func Start(start func(proc.Spec) (proc.Process, error), spec proc.Spec) (*Proces
 		outR.Close()
 		return nil, fmt.Errorf("start the terminal's process: %w", err)
 	}
-	t := &Process{p: p, in: inW, out: outR, r: newReader(outR), credit: window}
+	t := &Process{p: p, in: inW, out: outR, orders: quickio.File(inW), r: newReader(quickio.File(outR)), credit: window}
 	t.room.L = &t.mu
 	return t, nil
 }
@@ -218,7 +220,7 @@ func (t *Process) frame(k kind, b []byte) error {
 	t.wmu.Lock()
 	defer t.wmu.Unlock()
 	t.scratch = append(header(t.scratch[:0], k, len(b)), b...)
-	if _, err := t.in.Write(t.scratch); err != nil {
+	if _, err := t.orders.Write(t.scratch); err != nil {
 		return fmt.Errorf("the terminal's process: %w", err)
 	}
 	return nil
