@@ -28,6 +28,7 @@ var (
 
 // attend sees a job through to its end, or until ctx ends.
 func (q *Queue) attend(ctx context.Context, e *entry) {
+	defer q.dismiss(e) // it was cancelled before it ran, or we stop
 	err := q.work(ctx, e)
 	if err == nil && e.p.Reboot && !e.p.Finished {
 		err = q.reboot(ctx, e)

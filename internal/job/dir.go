@@ -38,12 +38,13 @@ func (d Dir) Socket() string { return filepath.Join(d.Path, socketFile) }
 
 func (d Dir) file(name string) string { return filepath.Join(d.Path, name) }
 
-// create puts r on disk. It has returned nil only when everything is durable:
-// the request, its entry, the empty event log and the directory itself.
-func (d Dir) create(r Request) error {
-	if err := d.FS.Mkdir(d.Path, 0o700); err != nil {
-		return err // fs.ErrExist: the command is known
-	}
+// claim makes the directory. fs.ErrExist: the command is known.
+func (d Dir) claim() error { return d.FS.Mkdir(d.Path, 0o700) }
+
+// fill puts r into the claimed directory. It has returned nil only when
+// everything is durable: the request, its entry, the empty event log and the
+// directory itself. After an error the directory is to be removed.
+func (d Dir) fill(r Request) error {
 	b, err := json.Marshal(r)
 	if err == nil {
 		err = d.write(requestFile, b, true)
@@ -58,7 +59,6 @@ func (d Dir) create(r Request) error {
 		err = d.FS.SyncDir(filepath.Dir(d.Path))
 	}
 	if err != nil {
-		d.remove()
 		return fmt.Errorf("save the command: %w", err)
 	}
 	return nil

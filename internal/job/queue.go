@@ -86,6 +86,7 @@ type Queue struct {
 	live      map[string]*entry
 	pending   []*entry
 	running   int
+	early     int // entries that hold a place for their early worker
 	graves    []grave
 	swept     time.Time
 }
@@ -100,12 +101,14 @@ type entry struct {
 
 	// The rest belongs to the goroutine that attends the job.
 	p        *Progress
-	reported int          // results of p.History that the sink has
-	closed   bool         // the sink has the final report
-	process  proc.Process // a worker that an earlier agent started
-	attempt  int          // workers started so far
-	resumed  bool         // found on disk at start
-	cause    string       // what ended the last worker
+	reported int             // results of p.History that the sink has
+	closed   bool            // the sink has the final report
+	process  proc.Process    // a worker that an earlier agent started
+	early    <-chan launched // gives the worker that was started early and waits; nil: none was
+	place    bool            // counted in Queue.early
+	attempt  int             // workers started so far
+	resumed  bool            // found on disk at start
+	cause    string          // what ended the last worker
 }
 
 func (e *entry) cancel() { e.once.Do(func() { close(e.cancelled) }) }
@@ -153,10 +156,16 @@ func (q *Queue) Run(ctx context.Context) error {
 	}
 }
 
+// close lets nothing more in. What waits is the next agent's.
 func (q *Queue) close() {
 	q.mu.Lock()
 	q.closed = true
+	left := q.pending
+	q.pending = nil
 	q.mu.Unlock()
+	for _, e := range left {
+		q.dismiss(e)
+	}
 }
 
 func (q *Queue) poke() {
@@ -192,6 +201,10 @@ func (q *Queue) dispatch(ctx context.Context) {
 
 func (q *Queue) attendLocked(ctx context.Context, e *entry) {
 	q.running++
+	if e.place {
+		e.place = false
+		q.early--
+	}
 	q.wg.Go(func() {
 		defer func() {
 			q.mu.Lock()
@@ -222,21 +235,39 @@ func (q *Queue) Submit(ctx context.Context, r Request) error {
 	}
 	defer leave()
 	dir := Dir{FS: q.opt.FS, Path: filepath.Join(q.opt.Dir, r.ID)}
-	err = dir.create(r)
+	err = dir.claim()
 	if errors.Is(err, fs.ErrExist) {
 		return ErrDuplicate
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("save the command: %w", err)
 	}
 	e := q.newEntry(r, dir)
 	e.p = NewProgress(len(r.Steps))
-	q.mu.Lock()
-	q.live[r.ID] = e
-	q.pending = append(q.pending, e)
-	q.mu.Unlock()
-	q.poke()
+	q.launchEarly(e) // while the disk is busy
+	if err := dir.fill(r); err != nil {
+		q.dismiss(e)
+		dir.remove()
+		return err
+	}
+	if !q.admit(e) {
+		q.dismiss(e)
+	}
 	return nil
+}
+
+// admit queues a job that is on disk. False: no jobs are run any more, the
+// next agent will.
+func (q *Queue) admit(e *entry) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	q.live[e.req.ID] = e
+	q.pending = append(q.pending, e)
+	q.poke()
+	return true
 }
 
 // enter makes sure that one id is submitted once at a time, so that a second

@@ -66,10 +66,6 @@ func Main(ctx context.Context, args []string, d Deps) int {
 }
 
 func run(ctx context.Context, dir job.Dir, d Deps) error {
-	req, err := dir.Load()
-	if err != nil {
-		return err
-	}
 	if err := d.Subreaper(); err != nil {
 		return fmt.Errorf("become the parent of orphans: %w", err)
 	}
@@ -93,6 +89,11 @@ func run(ctx context.Context, dir job.Dir, d Deps) error {
 		}
 	case <-ctx.Done():
 		return step.ErrShutdown
+	}
+	req, err := dir.Load() // not before: the agent may have started us while it wrote
+	if err != nil {
+		agents.end(0, err)
+		return err
 	}
 	log, progress, err := dir.OpenLog(len(req.Steps))
 	if err != nil {

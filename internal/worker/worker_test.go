@@ -288,7 +288,7 @@ func TestWorkerAlone(t *testing.T) {
 		{"an order that is none", "run!\n", []string{dir}, 1, "went away"},
 		{"no directory", "", nil, 2, "absolute path"},
 		{"relative", "", []string{"c1"}, 2, "absolute path"},
-		{"nothing there", "", []string{filepath.Join(b.jobs(), "c2")}, 1, "not whole"},
+		{"nothing there", "", []string{filepath.Join(b.jobs(), "c2")}, 1, "no such file"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var out, errs bytes.Buffer

@@ -1,0 +1,70 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"ssmagent/internal/clock"
+	"ssmagent/internal/fsys/fsystest"
+	"ssmagent/platform/proc"
+)
+
+// idler is a process that does nothing until it is killed.
+type idler struct {
+	once   sync.Once
+	killed chan struct{}
+}
+
+func (i *idler) ID() proc.ID { return proc.ID{PID: 7, Start: 1} }
+func (i *idler) Kill() error {
+	i.once.Do(func() { close(i.killed) })
+	return nil
+}
+func (i *idler) KillGroup() error     { return i.Kill() }
+func (i *idler) Usage() time.Duration { return 0 }
+func (i *idler) Wait(ctx context.Context) (proc.State, error) {
+	select {
+	case <-i.killed:
+		return proc.State{Signal: "killed"}, nil
+	case <-ctx.Done():
+		return proc.State{}, ctx.Err()
+	}
+}
+
+func TestEarlyWorkerOfAJobThatCannotBeSavedEnds(t *testing.T) {
+	t.Parallel()
+	disk := fsystest.NewDisk()
+	worker := &idler{killed: make(chan struct{})}
+	started := make(chan struct{})
+	o := refusing(disk, newSink(), clock.Real{})
+	o.Start = func(proc.Spec) (proc.Process, error) {
+		close(started)
+		return worker, nil
+	}
+	q, _ := run(t, o)
+	full := errors.New("no space")
+	disk.Fail(func(op fsystest.Op) error {
+		if op.Kind == "write" {
+			<-started // the process is there before the disk says no
+			return full
+		}
+		return nil
+	})
+	if err := q.Submit(t.Context(), request("one", "a")); !errors.Is(err, full) {
+		t.Fatalf("Submit: %v", err)
+	}
+	select {
+	case <-worker.killed:
+	default:
+		t.Error("the worker still waits")
+	}
+	if waiting, running := q.Live(); waiting != 0 || running != 0 || q.early != 0 {
+		t.Errorf("%d wait, %d run, %d places are held", waiting, running, q.early)
+	}
+	if left, err := disk.ReadDir(o.Dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
