@@ -20,11 +20,30 @@ const (
 //     HandshakeResponse is the Size; it does not wait for HandshakeComplete,
 //     and the agent keeps what comes in between. Input comes after
 //     HandshakeComplete, as ever.
-//   - The client takes PayloadExitCode in every session type: the agent sends
-//     it, once, after the last output.
+//   - The client takes PayloadExitCode in every session with a program: the
+//     agent sends it, once, after the last output, with the signal if one ended
+//     the program (Exit).
+//
+// The other members are offers: what the agent says in the request holds if the
+// client says it in the response too, and not otherwise.
 type Extension struct {
 	MaxPayload int `json:"maxPayload,omitempty"` // bytes
+	// Streams, in sessions of type NonInteractiveCommands: the client's payloads
+	// of type PayloadOutput are the command's standard input, which FlagInputEnd
+	// ends; FlagInterrupt and FlagQuit are its signals. Output is standard
+	// output, PayloadStdErr standard error, whatever the document says of
+	// separateOutputStream, and PayloadExitCode comes last. Without it input is
+	// looked through for ^C and ^\ and thrown away, as stock agents do.
+	Streams bool `json:"streams,omitempty"`
+	// Mux, in multiplexed sessions of type Port, is the version of the smux
+	// protocol: 2 has windows per connection, so that one that stands still
+	// does not stop the others, and halves that close for themselves. 0 is 1,
+	// what stock programs speak.
+	Mux int `json:"mux,omitempty"`
 }
+
+// MuxWindows is the Mux of our own agent and client.
+const MuxWindows = 2
 
 type extensions struct {
 	SSMAgent *Extension `json:"ssmagent,omitempty"`

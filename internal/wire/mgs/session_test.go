@@ -217,15 +217,43 @@ func TestFlagsAndExitCodes(t *testing.T) {
 	}
 }
 
+func TestExit(t *testing.T) {
+	t.Parallel()
+	for want, e := range map[string]Exit{
+		"EXIT_CODE: 42":                           {Code: 42},
+		"EXIT_CODE: -1":                           {Code: -1},
+		"EXIT_CODE: -1 SIGNAL: 9 SIGKILL":         {Code: -1, Signal: 9, Name: "SIGKILL"},
+		"EXIT_CODE: -1 SIGNAL: 64 SIGRTMIN+30":    {Code: -1, Signal: 64, Name: "SIGRTMIN+30"},
+		"EXIT_CODE: -2147483648 SIGNAL: 1 SIGHUP": {Code: -2147483648, Signal: 1, Name: "SIGHUP"},
+	} {
+		b := FormatExit(e)
+		if got, err := ParseExit(b); string(b) != want || err != nil || got != e {
+			t.Errorf("%s: %q, %+v, %v", want, b, got, err)
+		}
+		if code, err := ParseExitCode(b); err != nil || code != e.Code {
+			t.Errorf("%s: %d, %v", want, code, err)
+		}
+	}
+	for _, bad := range []string{"EXIT_CODE: -1 SIGNAL: 9", "EXIT_CODE: -1 SIGNAL: 0 SIGKILL", "EXIT_CODE: -1 SIGNAL: 9 \x1b[2J", "EXIT_CODE: -1 SIGNAL: x SIGKILL", "EXIT_CODE:  SIGNAL: 9 SIGKILL"} {
+		if e, err := ParseExit([]byte(bad)); err == nil {
+			t.Errorf("%q: %+v", bad, e)
+		}
+	}
+	if got := string(FormatExit(Exit{Code: -1, Signal: 9, Name: "killed now"})); got != "EXIT_CODE: -1" {
+		t.Errorf("%q", got)
+	}
+}
+
 func FuzzExitCode(f *testing.F) {
+	f.Add([]byte("EXIT_CODE: -1 SIGNAL: 9 SIGKILL"))
 	f.Add([]byte("EXIT_CODE: 3"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		n, err := ParseExitCode(b)
+		n, err := ParseExit(b)
 		if err != nil {
 			return
 		}
-		if m, err := ParseExitCode(FormatExitCode(n)); err != nil || m != n {
-			t.Fatalf("%q is %d, then %d, %v", b, n, m, err)
+		if m, err := ParseExit(FormatExit(n)); err != nil || m != n {
+			t.Fatalf("%q is %+v, then %+v, %v", b, n, m, err)
 		}
 	})
 }

@@ -22,7 +22,7 @@ const (
 	PayloadEncChallengeResponse = 9 // EncChallenge
 	PayloadFlag                 = 10
 	PayloadStdErr               = 11 // raw bytes, agent to client
-	PayloadExitCode             = 12 // FormatExitCode, agent to client
+	PayloadExitCode             = 12 // FormatExit, agent to client
 )
 
 // Flag is the payload of type PayloadFlag.
@@ -33,6 +33,14 @@ const (
 	FlagDisconnectToPort   Flag = 1 // client to agent: close the connection to the destination
 	FlagTerminateSession   Flag = 2 // client to agent: end the session
 	FlagConnectToPortError Flag = 3 // agent to client: the destination could not be dialled
+)
+
+// Flags of ours, client to agent, in sessions of type NonInteractiveCommands
+// where both have said Streams in their Extension.
+const (
+	FlagInputEnd  Flag = 0x53410001 // standard input ends here
+	FlagInterrupt Flag = 0x53410002 // the command gets an interrupt, as by ^C
+	FlagQuit      Flag = 0x53410003 // the command is to quit, as by ^\
 )
 
 // Encode returns the payload.
@@ -46,21 +54,65 @@ func DecodeFlag(payload []byte) (Flag, error) {
 	return Flag(binary.BigEndian.Uint32(payload)), nil
 }
 
-// exitPrefix precedes the decimal code in a payload of type PayloadExitCode.
-const exitPrefix = "EXIT_CODE: "
+// The parts of a payload of type PayloadExitCode: the decimal code, and behind
+// it, towards clients of ours, the signal's number and name.
+const (
+	exitPrefix   = "EXIT_CODE: "
+	signalPrefix = " SIGNAL: "
+	maxExit      = 64 // bytes
+)
+
+// Exit is how a program ended. Code is -1 for an end by a signal, of which only
+// our own programs tell the number on the node's system and the name.
+type Exit struct {
+	Code   int
+	Signal int    // 0: none, or not told
+	Name   string // as SIGKILL; letters, digits and + only
+}
+
+// FormatExit returns the payload of type PayloadExitCode for a client of ours.
+func FormatExit(e Exit) []byte {
+	text := exitPrefix + strconv.Itoa(e.Code)
+	if e.Signal > 0 && signalName(e.Name) {
+		text += signalPrefix + strconv.Itoa(e.Signal) + " " + e.Name
+	}
+	return []byte(text)
+}
 
 // FormatExitCode returns the payload of type PayloadExitCode; -1 stands for an
 // end by a signal.
-func FormatExitCode(code int) []byte { return []byte(exitPrefix + strconv.Itoa(code)) }
+func FormatExitCode(code int) []byte { return FormatExit(Exit{Code: code}) }
 
-// ParseExitCode reads a payload of type PayloadExitCode.
-func ParseExitCode(payload []byte) (int, error) {
-	s, ok := strings.CutPrefix(string(payload[:min(len(payload), 64)]), exitPrefix)
-	n, err := strconv.ParseInt(s, 10, 0)
-	if !ok || err != nil || len(payload) > 64 {
-		return 0, fmt.Errorf("decode exit code: %.64q is not %q and a number", payload, exitPrefix)
+// ParseExit reads a payload of type PayloadExitCode.
+func ParseExit(payload []byte) (Exit, error) {
+	text, ok := strings.CutPrefix(string(payload[:min(len(payload), maxExit)]), exitPrefix)
+	text, signal, signalled := strings.Cut(text, signalPrefix)
+	code, err := strconv.ParseInt(text, 10, 0)
+	e := Exit{Code: int(code)}
+	ok = ok && err == nil && len(payload) <= maxExit
+	if signalled {
+		number, name, _ := strings.Cut(signal, " ")
+		n, err := strconv.ParseUint(number, 10, 16)
+		e.Signal, e.Name = int(n), name
+		ok = ok && err == nil && n > 0 && signalName(name)
 	}
-	return int(n), nil
+	if !ok {
+		return Exit{}, fmt.Errorf("decode exit code: %.64q is not %q, a number and perhaps a signal", payload, exitPrefix)
+	}
+	return e, nil
+}
+
+// signalName says whether s looks like the name of a signal, SIGRTMIN+3 at the
+// longest.
+func signalName(s string) bool {
+	ok := func(r rune) bool { return r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '+' }
+	return s != "" && len(s) <= 16 && !strings.ContainsFunc(s, func(r rune) bool { return !ok(r) })
+}
+
+// ParseExitCode reads the code of a payload of type PayloadExitCode.
+func ParseExitCode(payload []byte) (int, error) {
+	e, err := ParseExit(payload)
+	return e.Code, err
 }
 
 // Size is the size of a terminal in characters.
