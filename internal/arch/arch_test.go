@@ -3,12 +3,15 @@ package arch
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
 // module is this project's drawing; ARCHITECTURE.md explains it.
 func module() Rules {
 	seams := []string{"ssmagent/platform", "ssmagent/shell", "ssmagent/users", "ssmagent/fingerprint", "ssmagent/service", "ssmagent/installer"}
+	sdk := "github.com/aws/aws-sdk-go-v2/"
+	heavy := []string{sdk + "config", sdk + "credentials", sdk + "feature", sdk + "service"}
 	return Rules{
 		Module: "ssmagent",
 		Core:   "internal", Drivers: []string{"internal/e2e"},
@@ -19,11 +22,11 @@ func module() Rules {
 				"service", "fingerprint", "platform/tty", "internal/arch", "internal/environ", "internal/words"},
 			// 1: pure logic over the words, and the seams above a seam
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
-				"internal/config", "internal/socket", "internal/controlplane/store", "platform/proc/proctest"},
+				"internal/config", "internal/socket", "internal/imds", "internal/controlplane/store", "platform/proc/proctest"},
 			// 2: state and calls
 			{"internal/link", "internal/vault", "internal/outbox", "internal/ssmclient", "internal/engine", "internal/step/runscript",
 				"internal/controlplane/api", "internal/controlplane/pki", "shell/shelltest",
-				"internal/session/terminal"},
+				"internal/session/terminal", "internal/credentials"},
 			// 3: doing
 			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/session", "internal/operator", "internal/session/channel",
 				"internal/controlplane/auth", "internal/controlplane/nodes", "internal/controlplane/documents"},
@@ -47,7 +50,9 @@ func module() Rules {
 			"internal/wire/...": {"net/http", "os", "github.com/coder/websocket"},
 			"internal/stream":   {"net", "os"},
 			// The core asks the system through seams only.
-			"internal/...": {"golang.org/x/sys", "github.com/kardianos/service", "github.com/creack/pty", "github.com/Microsoft/go-winio", "os/exec"},
+			"internal/...": append(slices.Clone(heavy), "golang.org/x/sys", "github.com/kardianos/service", "github.com/creack/pty", "github.com/Microsoft/go-winio", "os/exec"),
+			// What is linked costs every worker's start.
+			"cmd/...": heavy,
 			// The host knows neither core nor seams.
 			"service": {"ssmagent"},
 		},

@@ -159,7 +159,7 @@ func (b *bench) setUp(ctx context.Context) (err error) {
 	}
 	url := strings.Fields(l[strings.Index(l, "ready at ")+9:])[0]
 	p := platform.PathsBelow(b.root)
-	if b.client, err = connect.Operator(ctx, p, connect.Target{}, "bench"); err != nil {
+	if b.client, err = connect.Operator(p, connect.Target{}, "bench"); err != nil {
 		return err
 	}
 	act, err := b.client.CreateActivation(ctx, ssm.CreateActivationInput{IamRole: "bench"})

@@ -15,11 +15,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 
 	"ssmagent/internal/clock"
-	agentconfig "ssmagent/internal/config"
+	"ssmagent/internal/config"
+	"ssmagent/internal/credentials"
 	"ssmagent/internal/operator"
 	"ssmagent/internal/sigv4"
 	"ssmagent/internal/ssmclient"
@@ -41,55 +40,36 @@ type endpointFile struct {
 
 // Operator returns a client of the control plane at p, or of the named
 // endpoint, or of AWS, in this order, with the caller's credentials.
-func Operator(ctx context.Context, p platform.Paths, c Target, userAgent string) (*operator.Client, error) {
-	opts := []func(*config.LoadOptions) error{}
-	pace, local := operator.Remote, false
+func Operator(p platform.Paths, c Target, userAgent string) (*operator.Client, error) {
+	o := credentials.Options{Profile: c.Profile}
+	pace := operator.Remote
 	if c.Endpoint == "" {
 		e, err := localEndpoint(p)
 		switch {
 		case err == nil:
-			local = true
+			pace, o.File = operator.Local, CredentialsFile(p)
 			c.Endpoint, c.Region = e.URL, e.Region
-			opts = append(opts, config.WithSharedCredentialsFiles([]string{CredentialsFile(p)}), config.WithSharedConfigFiles(nil))
 		case p.Root != "" || !(errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)):
 			return nil, fmt.Errorf("no control plane below %s: %w; start one with `ssm-local serve`", p.ControlPlane, err)
 		}
 	}
-	if local {
-		pace = operator.Local
-	}
-	if c.Region != "" {
-		opts = append(opts, config.WithRegion(c.Region))
-	}
-	if c.Profile != "" {
-		opts = append(opts, config.WithSharedConfigProfile(c.Profile))
-	}
-	cfg, err := config.LoadDefaultConfig(ctx, opts...)
+	o.Region = c.Region
+	chain, err := Credentials(o)
 	if err != nil {
 		return nil, fmt.Errorf("AWS configuration: %w", err)
 	}
-	if cfg.Region == "" {
+	if chain.Region == "" {
 		return nil, errors.New("no region: give -region or set AWS_REGION; for a control plane of your own give -root or -endpoint-url")
 	}
 	if c.Endpoint == "" {
-		if c.Endpoint, err = agentconfig.Default().Endpoint("ssm", cfg.Region); err != nil {
+		if c.Endpoint, err = config.Default().Endpoint("ssm", chain.Region); err != nil {
 			return nil, err
 		}
 	}
 	return operator.New(&ssmclient.Client{
-		HTTP: httpClient(cfg), Endpoint: c.Endpoint, Service: "ssm", TargetPrefix: ssm.TargetPrefix,
-		UserAgent: userAgent, Signer: operatorSigner{cfg.Credentials, cfg.Region}, Clock: clock.Real{}, Log: slog.New(slog.DiscardHandler),
-	}, clock.Real{}, cfg.Region, pace), nil
-}
-
-// httpClient is one with the transport of the AWS configuration: AWS_CA_BUNDLE
-// and the like count.
-func httpClient(cfg aws.Config) *http.Client {
-	c := &http.Client{Timeout: time.Minute}
-	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
-		c.Transport = b.GetTransport()
-	}
-	return c
+		HTTP: chain.HTTP, Endpoint: c.Endpoint, Service: "ssm", TargetPrefix: ssm.TargetPrefix,
+		UserAgent: userAgent, Signer: operatorSigner{chain, chain.Region}, Clock: clock.Real{}, Log: slog.New(slog.DiscardHandler),
+	}, clock.Real{}, chain.Region, pace), nil
 }
 
 // localEndpoint reads what the control plane of this machine left.
@@ -105,7 +85,7 @@ func localEndpoint(p platform.Paths) (endpointFile, error) {
 	return e, nil
 }
 
-// operatorSigner signs with the SDK's credential chain.
+// operatorSigner signs with the caller's credentials.
 type operatorSigner struct {
 	credentials aws.CredentialsProvider
 	region      string

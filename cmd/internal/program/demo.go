@@ -84,7 +84,7 @@ func (d *demo) run(ctx context.Context, once bool) error {
 	if err := d.startPlane(ctx); err != nil {
 		return err
 	}
-	client, err := connect.Operator(ctx, platform.PathsBelow(d.root), connect.Target{}, userAgent())
+	client, err := connect.Operator(platform.PathsBelow(d.root), connect.Target{}, userAgent())
 	if err != nil {
 		return err
 	}

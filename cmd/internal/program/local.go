@@ -75,7 +75,7 @@ func newClientFlags(s streams, name, usage string) *clientFlags {
 }
 
 // open checks the flags and connects.
-func (f *clientFlags) open(ctx context.Context) (*operator.Client, error) {
+func (f *clientFlags) open() (*operator.Client, error) {
 	if f.output != "table" && f.output != "json" {
 		return nil, fmt.Errorf("-output %s: use table or json", f.output)
 	}
@@ -83,7 +83,7 @@ func (f *clientFlags) open(ctx context.Context) (*operator.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return connect.Operator(ctx, p, f.target, userAgent())
+	return connect.Operator(p, f.target, userAgent())
 }
 
 func nodesMain(ctx context.Context, s streams, args []string) int {
@@ -91,7 +91,7 @@ func nodesMain(ctx context.Context, s streams, args []string) int {
 	if code, ok := parse(f.FlagSet, args, 0); !ok {
 		return code
 	}
-	c, err := f.open(ctx)
+	c, err := f.open()
 	if err == nil {
 		var nodes []ssm.InstanceInformation
 		if nodes, err = c.Nodes(ctx); err == nil {
@@ -148,7 +148,7 @@ func runMain(ctx context.Context, s streams, args []string) int {
 		s.failf("run", "%v", err)
 		return exitUsage
 	}
-	c, err := f.open(ctx)
+	c, err := f.open()
 	if err != nil {
 		s.failf("run", "%v", err)
 		return exitLost
@@ -230,7 +230,7 @@ func activateMain(ctx context.Context, s streams, args []string) int {
 		return code
 	}
 	in.Tags, in.ExpirationDate = tags, &ssm.Time{Time: time.Now().Add(*expires)}
-	c, err := f.open(ctx)
+	c, err := f.open()
 	var out ssm.CreateActivationOutput
 	if err == nil {
 		out, err = c.CreateActivation(ctx, in)

@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 
+	"ssmagent/cmd/internal/connect"
 	"ssmagent/fingerprint"
 	"ssmagent/internal/clock"
 	"ssmagent/internal/config"
+	"ssmagent/internal/credentials"
 	"ssmagent/internal/identity"
 	"ssmagent/internal/ssmclient"
 	"ssmagent/internal/vault"
@@ -82,9 +83,12 @@ func registerWith(ctx context.Context, s streams, f *agentFlags, cfg config.Conf
 }
 
 // ambient is the machine's own AWS credential chain, for -register -role.
-func ambient(ctx context.Context, region string) (aws.CredentialsProvider, error) {
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(region))
-	return cfg.Credentials, err
+func ambient(_ context.Context, region string) (aws.CredentialsProvider, error) {
+	c, err := connect.Credentials(credentials.Options{Region: region})
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // httpClient trusts the system's store and the configured bundle.

@@ -30,7 +30,7 @@ func shellMain(ctx context.Context, s streams, args []string) int {
 	// end of a program that has a terminal to restore.
 	signal.Ignore(syscall.SIGPIPE)
 	defer signal.Reset(syscall.SIGPIPE)
-	c, err := f.open(ctx)
+	c, err := f.open()
 	if err != nil {
 		s.failf("shell", "%v", err)
 		return exitLost
