@@ -128,6 +128,7 @@ type Session struct {
 	conn    *socket.Conn // nil while there is none
 	writing bool         // somebody is in flush
 	armed   time.Time    // when timer fires; zero: it does not
+	ackBy   time.Time    // when acknowledgements are to be out; zero: none wait
 	heard   time.Time    // of the last frame that came
 	spoke   bool         // the peer, on this connection
 	stop    func()       // ends Run

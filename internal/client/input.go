@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ssmagent/internal/socket"
+	"ssmagent/internal/stream"
 	"ssmagent/internal/wire/mgs"
 )
 
@@ -198,9 +199,27 @@ func (s *Session) drain(conn *socket.Conn, limit int) (left bool) {
 	}
 }
 
-// arm sets the timer to when something is to be sent again. With s.mu.
+// owe gets acknowledgements on their way: with what is written next, which is
+// soon or now. With s.mu.
+func (s *Session) owe(now time.Time) {
+	waits, patient := s.link.AckWaits()
+	switch {
+	case waits && !patient:
+		signal(s.wake)
+	case waits && s.ackBy.IsZero():
+		s.ackBy = now.Add(stream.AckDelay)
+		s.arm()
+	}
+}
+
+// arm sets the timer to when something is to be written. With s.mu.
 func (s *Session) arm() {
 	due := s.link.NextDue()
+	if waits, _ := s.link.AckWaits(); !waits {
+		s.ackBy = time.Time{}
+	} else if due.IsZero() || s.ackBy.Before(due) {
+		due = s.ackBy
+	}
 	if due.IsZero() || s.conn == nil || !s.armed.IsZero() && !due.Before(s.armed) {
 		return
 	}

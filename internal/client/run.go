@@ -222,7 +222,6 @@ func (s *Session) read(conn *socket.Conn) error {
 		case s.over():
 			return ErrEnded
 		case ev == stream.Data:
-			signal(s.wake)
 			signal(s.readable)
 		case ev == stream.Acknowledged:
 			signal(s.room)
@@ -250,8 +249,10 @@ func (s *Session) take(now time.Time, m frame.Message) stream.Event {
 		s.complain("type", fmt.Errorf("messages of type %q are ignored", m.Type))
 	case ev == stream.Data:
 		s.backlog = s.backlog || s.link.Waiting() > stream.DefaultAckAhead
+		s.owe(now)
 		if !s.shake.over {
 			s.shakeHands(now)
+			signal(s.wake)
 		}
 	case ev == stream.Acknowledged && s.pushSize(now):
 		signal(s.wake)

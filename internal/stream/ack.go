@@ -20,6 +20,25 @@ type pendingAck struct {
 	id  uuid.UUID
 }
 
+// AckDelay is how long an acknowledgement that may wait does so, for a frame to
+// travel with: what comes back to a key is mostly there before. Peers that know
+// no delay send nothing again before a multiple of it has passed.
+const AckDelay = 5 * time.Millisecond
+
+// Bounds of what an acknowledgement may wait beside.
+const (
+	maxPatientAcks  = 8
+	maxPatientBytes = 64 << 10
+)
+
+// AckWaits says whether Ack has something, and patient whether that may wait
+// for AckDelay: a few frames of output or input in order. What is out of order
+// or comes twice, much at a time, and what says how things stand, does not.
+func (r *Receiver) AckWaits() (waits, patient bool) {
+	n := len(r.acks) - r.ackHead
+	return n > 0, !r.pressing && n < maxPatientAcks && r.owed < maxPatientBytes
+}
+
 func (r *Receiver) acknowledge(seq int64, id uuid.UUID) {
 	if len(r.acks)-r.ackHead >= maxPendingAcks {
 		return

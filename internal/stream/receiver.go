@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"ssmagent/internal/wire/frame"
+	"ssmagent/internal/wire/mgs"
 
 	"github.com/google/uuid"
 )
@@ -67,6 +68,8 @@ type Receiver struct {
 
 	acks      []pendingAck
 	ackHead   int
+	owed      int  // payload in bytes that acks are for
+	pressing  bool // one of acks must not wait
 	ackBuf    []byte
 	ackJSON   []byte
 	taken     []byte   // the payload that Next handed out last
@@ -110,6 +113,8 @@ func (r *Receiver) Accept(m frame.Message) (Outcome, error) {
 	if r.bytes+len(p.payload) <= r.cfg.AckAhead {
 		p.acked = true
 		r.acknowledge(m.Sequence, m.ID)
+		r.owed += len(p.payload)
+		r.pressing = r.pressing || m.PayloadType != mgs.PayloadOutput
 	}
 	r.push(p)
 	r.promote()
@@ -130,11 +135,13 @@ func (r *Receiver) again(m frame.Message) {
 		return
 	}
 	r.acknowledge(m.Sequence, m.ID)
+	r.pressing = true
 }
 
 // keep stores a frame that came too early and acknowledges it at once, so that
 // its sender sees which ones are missing.
 func (r *Receiver) keep(m frame.Message, o Outcome) (Outcome, error) {
+	r.pressing = true
 	if _, ok := r.early[m.Sequence]; ok {
 		o.Kind = Duplicate
 		r.acknowledge(m.Sequence, m.ID)
@@ -219,6 +226,7 @@ func (r *Receiver) Ack(now time.Time) ([]byte, bool) {
 	r.ackHead++
 	if r.ackHead == len(r.acks) {
 		r.acks, r.ackHead = r.acks[:0], 0
+		r.owed, r.pressing = 0, false
 	}
 	r.ackJSON = appendAck(r.ackJSON[:0], r.cfg.Type, a.id, a.seq)
 	buf, err := ackFrame(r.ackBuf[:0], now, r.ids.id(), r.ackJSON)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,6 +98,43 @@ func TestReceiverAcknowledgesWhatIsTaken(t *testing.T) {
 	none := receiver(t, ReceiverConfig{AckAhead: -1})
 	accept(t, none, msg(0, "a"), InOrder)
 	equal(t, "none ahead", acks(t, none))
+}
+
+// TestAckWaits: what lets a peer go on, or says how things stand, is told at
+// once; a few frames in order may wait.
+func TestAckWaits(t *testing.T) {
+	t.Parallel()
+	size := msg(1, "s")
+	size.PayloadType = mgs.PayloadSize
+	for _, c := range []struct {
+		name    string
+		frames  []frame.Message
+		waits   bool
+		patient bool
+	}{
+		{"nothing", nil, false, true},
+		{"a key", []frame.Message{msg(0, "a")}, true, true},
+		{"seven keys", []frame.Message{msg(0, "a"), msg(1, "a"), msg(2, "a"), msg(3, "a"), msg(4, "a"), msg(5, "a"), msg(6, "a")}, true, true},
+		{"eight keys", []frame.Message{msg(0, "a"), msg(1, "a"), msg(2, "a"), msg(3, "a"), msg(4, "a"), msg(5, "a"), msg(6, "a"), msg(7, "a")}, true, false},
+		{"much", []frame.Message{msg(0, strings.Repeat("a", 32<<10)), msg(1, strings.Repeat("a", 32<<10))}, true, false},
+		{"a size behind a key", []frame.Message{msg(0, "a"), size}, true, false},
+		{"a key twice", []frame.Message{msg(0, "a"), msg(0, "a")}, true, false},
+		{"a key too early", []frame.Message{msg(0, "a"), msg(2, "a")}, true, false},
+	} {
+		r := receiver(t, ReceiverConfig{})
+		for _, m := range c.frames {
+			if _, err := r.Accept(m); err != nil {
+				t.Fatal(c.name, err)
+			}
+		}
+		if waits, patient := r.AckWaits(); waits != c.waits || patient != c.patient {
+			t.Errorf("%s: waits %v, patient %v", c.name, waits, patient)
+		}
+		acks(t, r)
+		if waits, patient := r.AckWaits(); waits || !patient {
+			t.Errorf("%s, acknowledged: waits %v, patient %v", c.name, waits, patient)
+		}
+	}
 }
 
 func TestReceiverRefuses(t *testing.T) {

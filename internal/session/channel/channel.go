@@ -101,6 +101,7 @@ type Channel struct {
 	extra   [][]byte // whole frames outside the stream, before all else
 	writing bool     // somebody is in flush
 	armed   time.Time
+	ackBy   time.Time // when acknowledgements are to be out; zero: none wait
 	heard   time.Time
 	stop    func()
 	err     error // why it is over: ErrGone and the like

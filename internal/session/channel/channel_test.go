@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"ssmagent/internal/stream"
 	"ssmagent/internal/wire/mgs"
 )
 
@@ -404,6 +405,55 @@ func TestCharacters(t *testing.T) {
 }
 
 // A client that takes nothing holds the writer up, in bounded memory.
+// TestAcknowledgements: a key is acknowledged together with what it brings
+// about, else after a moment; eight at once are not kept waiting.
+func TestAcknowledgements(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		keys  int
+		after time.Duration // of output; 0: none
+		want  time.Duration
+	}{
+		{"alone", 1, 0, stream.AckDelay},
+		{"with its echo", 1, time.Millisecond, time.Millisecond},
+		{"many", 8, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			run(t, func(c *client) { c.answer = asOurs(80, 24) }, nil, func(l *lab) {
+				if _, _, err := l.greet(); err != nil {
+					t.Fatal(err)
+				}
+				time.AfterFunc(time.Second, func() { // all is quiet by then
+					for range c.keys {
+						l.client.push <- payload{mgs.PayloadOutput, []byte("k")}
+					}
+				})
+				if c.after > 0 {
+					time.AfterFunc(time.Second+c.after, func() { _ = l.ch.Write(l.ctx, []byte("k")) })
+				}
+				start := time.Now()
+				for range c.keys {
+					if _, err := l.ch.Next(l.ctx); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for waits := true; waits; {
+					synctest.Wait()
+					l.ch.mu.Lock()
+					waits, _ = l.ch.link.AckWaits()
+					l.ch.mu.Unlock()
+					if waits {
+						<-time.After(100 * time.Microsecond)
+					}
+				}
+				if took := time.Since(start) - time.Second; took != c.want {
+					t.Errorf("after %v, want %v", took, c.want)
+				}
+			})
+		})
+	}
+}
+
 func TestBackPressure(t *testing.T) {
 	run(t, func(c *client) { c.answer = asOurs(80, 24) }, nil, func(l *lab) {
 		_, _, _ = l.greet()

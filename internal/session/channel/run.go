@@ -124,8 +124,7 @@ func (c *Channel) read(conn Conn) error {
 		case over:
 			return ErrGone
 		case ev == stream.Data:
-			signal(c.wake)
-			signal(c.readable) // last: who was signalled last runs first
+			signal(c.readable)
 		case ev == stream.Acknowledged:
 			signal(c.room)
 			signal(c.progress)
@@ -157,6 +156,7 @@ func (c *Channel) take(now time.Time, m frame.Message) stream.Event {
 		c.complain("type", fmt.Errorf("messages of type %q are ignored", m.Type))
 	case ev == stream.Data:
 		c.backlog = c.backlog || c.link.Waiting() > stream.DefaultAckAhead
+		c.owe(now)
 	case ev == stream.Acknowledged && !c.shake.received:
 		c.shake.received = true // what was sent first is the request
 		signal(c.readable)
@@ -281,9 +281,27 @@ func (c *Channel) due() ([]byte, bool) {
 	return c.link.Write(c.opt.Clock.Now())
 }
 
-// arm sets the timer to when something is to be sent again. With c.mu.
+// owe gets acknowledgements on their way: with what is written next, which is
+// soon or now. With c.mu.
+func (c *Channel) owe(now time.Time) {
+	waits, patient := c.link.AckWaits()
+	switch {
+	case waits && !patient:
+		signal(c.wake)
+	case waits && c.ackBy.IsZero():
+		c.ackBy = now.Add(stream.AckDelay)
+		c.arm()
+	}
+}
+
+// arm sets the timer to when something is to be written. With c.mu.
 func (c *Channel) arm() {
 	due := c.link.NextDue()
+	if waits, _ := c.link.AckWaits(); !waits {
+		c.ackBy = time.Time{}
+	} else if due.IsZero() || c.ackBy.Before(due) {
+		due = c.ackBy
+	}
 	if due.IsZero() || c.conn == nil || !c.armed.IsZero() && !due.Before(c.armed) {
 		return
 	}
