@@ -19,17 +19,20 @@ func module() Rules {
 			// 0: words, and seams that need nothing of ours
 			{"internal/wire/frame", "internal/wire/mgs", "internal/wire/mds", "internal/wire/ssm", "internal/wire/doc",
 				"internal/clock", "internal/fsys", "internal/sigv4", "platform", "platform/proc", "platform/ipc", "platform/quickio",
-				"service", "fingerprint", "platform/tty", "internal/arch", "internal/environ", "internal/words"},
+				"service", "fingerprint", "platform/tty", "internal/arch", "internal/environ", "internal/words",
+				"internal/seal"},
 			// 1: pure logic over the words, and the seams above a seam
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
-				"internal/config", "internal/socket", "internal/imds", "internal/controlplane/store", "platform/proc/proctest"},
+				"internal/config", "internal/socket", "internal/imds", "internal/controlplane/store", "platform/proc/proctest",
+				"internal/wire/kms"},
 			// 2: state and calls
 			{"internal/link", "internal/vault", "internal/outbox", "internal/ssmclient", "internal/engine", "internal/step/runscript",
 				"internal/controlplane/api", "internal/controlplane/pki", "shell/shelltest",
 				"internal/session/terminal", "internal/credentials"},
 			// 3: doing
 			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/session", "internal/operator", "internal/session/channel",
-				"internal/controlplane/auth", "internal/controlplane/nodes", "internal/controlplane/documents"},
+				"internal/controlplane/auth", "internal/controlplane/nodes", "internal/controlplane/documents",
+				"internal/controlplane/kms", "internal/datakey"},
 			// 4: flows
 			{"internal/worker", "internal/session/worker", "internal/command", "internal/session", "internal/controlplane/commands",
 				"internal/controlplane/sessions", "internal/client"},

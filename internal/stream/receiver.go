@@ -75,6 +75,10 @@ type Receiver struct {
 	taken     []byte   // the payload that Next handed out last
 	free      [][]byte // payload buffers to use again
 	freeBytes int
+
+	cipher     Cipher // nil: payloads come as they are
+	sealedOnly bool   // without a cipher, secrets are thrown away
+	forged     error  // why a payload could not be opened
 }
 
 // NewReceiver returns a Receiver that expects sequence 0, or an error when
@@ -190,18 +194,39 @@ func (r *Receiver) packet(m frame.Message) packet {
 // Next takes the next payload in order, which makes room for another and may
 // make an acknowledgement due. The bytes are valid until Next is called again.
 func (r *Receiver) Next() (payloadType uint32, payload []byte, ok bool) {
+	for r.forged == nil {
+		p, seq, ok := r.next()
+		switch {
+		case !ok:
+			return 0, nil, false
+		case !secret(p.payloadType):
+			return p.payloadType, p.payload, true
+		case r.cipher != nil:
+			if p.payload, r.forged = r.cipher.Open(p.payload); r.forged == nil {
+				return p.payloadType, p.payload, true
+			}
+			r.forged = fmt.Errorf("stream: payload of type %d in frame %d: %w", p.payloadType, seq, r.forged)
+		case !r.sealedOnly:
+			return p.payloadType, p.payload, true
+		}
+	}
+	return 0, nil, false
+}
+
+// next takes the next packet as it came.
+func (r *Receiver) next() (p packet, seq int64, ok bool) {
 	r.recycle()
 	if r.ready.len() == 0 {
-		return 0, nil, false
+		return packet{}, 0, false
 	}
-	seq := r.expected - int64(r.ready.len())
-	p := r.ready.pop()
+	seq = r.expected - int64(r.ready.len())
+	p = r.ready.pop()
 	r.bytes -= len(p.payload)
 	if !p.acked {
 		r.acknowledge(seq, p.id)
 	}
 	r.taken = p.payload
-	return p.payloadType, p.payload, true
+	return p, seq, true
 }
 
 // recycle keeps the buffer of the payload taken last, up to a few.

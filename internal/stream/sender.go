@@ -52,6 +52,10 @@ type Sender struct {
 	unproved  uint64    // the first resend that no acknowledgement has judged; see doubt
 	forgetful bool
 	probed    bool // the window was exceeded, and nothing has happened since
+
+	cipher     Cipher // nil: payloads go as they are
+	sealedOnly bool   // without a cipher, secrets do not go
+	sealed     []byte // the last one sealed
 }
 
 // NewSender returns a Sender at sequence 0, or an error when c.Type is wrong.
@@ -140,6 +144,14 @@ func (s *Sender) PushWhole(now time.Time, payloadType uint32, b []byte) (bool, e
 }
 
 func (s *Sender) add(now time.Time, payloadType uint32, b []byte) error {
+	switch {
+	case !secret(payloadType):
+	case s.cipher != nil:
+		s.sealed = s.cipher.Seal(s.sealed[:0], b)
+		b = s.sealed
+	case s.sealedOnly:
+		return fmt.Errorf("stream: payload of type %d: %w", payloadType, ErrUnsealed)
+	}
 	m := frame.Message{Type: s.cfg.Type, Created: now, Sequence: s.nextSeq, ID: s.ids.id(), PayloadType: payloadType, Payload: b}
 	if s.nextSeq == 0 && s.cfg.Type == mgs.TypeOutputStreamData {
 		m.Flags = frame.FlagSYN // as the stock agent does; nobody looks

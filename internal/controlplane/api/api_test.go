@@ -35,6 +35,7 @@ type input struct {
 	Map     map[string][]string `json:",omitempty" check:"max=2"`
 	Raw     json.RawMessage     `json:",omitempty"`
 	Needed  string              `check:"required"`
+	Blob    []byte              `check:"min=1,max=2"`
 	Version string              `json:",omitempty" check:"re=documentVersion"`
 }
 
@@ -73,6 +74,11 @@ func TestStrict(t *testing.T) {
 		{`{"Needed":"x","Map":{"a":[null]}}`, "Map.a[0] must be a string, not null", "Map.a[0] must"},
 		{`{"Needed":"x","Map":{"a":[],"b":[],"c":[]}}`, "Map has 3 elements, needs at most 2", "Map has 3"},
 		{`{"Needed":"x","Version":"0"}`, "Version is", "Version is"},
+		{`{"Needed":"x","Blob":"YWI="}`, "", ""},
+		{`{"Needed":"x","Blob":""}`, "Blob has 0 bytes, needs 1 to 2", "Blob has 0"},
+		{`{"Needed":"x","Blob":"YWJj"}`, "Blob has 3 bytes, needs 1 to 2", "Blob has 3"},
+		{`{"Needed":"x","Blob":"a!"}`, "Blob is not base64", "Blob is not"},
+		{`{"Needed":"x","Blob":[1]}`, "Blob must be a string in base64, not a list", "Blob must be"},
 		{`{"Count":0,"Extra":1}`, "3 validation errors detected", "2 validation errors"},
 		{`[]`, "the body must be an object", "the body must be"},
 		{`"x"`, "the body must be an object", "the body must be"},

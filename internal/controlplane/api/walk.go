@@ -65,6 +65,10 @@ func (w *walker) value(raw json.RawMessage, t reflect.Type, path string, c const
 	case reflect.Map:
 		w.mapping(raw, t, path, c)
 	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 {
+			w.blob(raw, path, c)
+			return
+		}
 		w.list(raw, t, path, c)
 	default:
 		w.scalar(raw, t, path, c)
@@ -133,6 +137,19 @@ func (w *walker) list(raw json.RawMessage, t reflect.Type, path string, c constr
 	}
 	for i, v := range elements {
 		w.value(v, t.Elem(), fmt.Sprintf("%s[%d]", path, i), constraints{})
+	}
+}
+
+// blob checks bytes, which JSON has as base64.
+func (w *walker) blob(raw json.RawMessage, path string, c constraints) {
+	var b []byte
+	switch {
+	case !isKind(raw, '"'):
+		w.fault(path, "must be a string in base64, not %s", kindOf(raw))
+	case json.Unmarshal(raw, &b) != nil:
+		w.fault(path, "is not base64")
+	case c.hasMin && len(b) < c.min, c.hasMax && len(b) > c.max:
+		w.fault(path, "has %d bytes, needs %s", len(b), c.span())
 	}
 }
 

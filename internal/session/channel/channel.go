@@ -34,9 +34,11 @@ type Options struct {
 	SessionID string
 	// Open opens a connection. An error that wraps ErrGone says that the
 	// session is over; any other is tried again.
-	Open  func(ctx context.Context) (Conn, error)
-	Clock clock.Clock
-	Log   *slog.Logger
+	Open func(ctx context.Context) (Conn, error)
+	// Encryption is how the session is encrypted; nil when it is not to be.
+	Encryption *Encryption
+	Clock      clock.Clock
+	Log        *slog.Logger
 }
 
 var (
@@ -123,6 +125,9 @@ func New(o Options) (*Channel, error) {
 	// Until the client says that it is ours it may be one that never
 	// acknowledges again.
 	link.SetForgetful(true)
+	if o.Encryption != nil {
+		link.RequireCipher()
+	}
 	c := &Channel{
 		opt: o, policy: defaultPolicy(), link: link,
 		opened: make(chan struct{}), shaken: make(chan struct{}), done: make(chan struct{}),
@@ -140,8 +145,8 @@ func (c *Channel) Opened() <-chan struct{} { return c.opened }
 // Done is closed when nothing is carried any more: see Err.
 func (c *Channel) Done() <-chan struct{} { return c.done }
 
-// Err is why the channel is over: ErrGone, ErrUnreachable, ErrRefused, or nil
-// while it is not and when ctx ended it.
+// Err is why the channel is over: ErrGone, ErrUnreachable, ErrRefused,
+// ErrInsecure, or nil while it is not and when ctx ended it.
 func (c *Channel) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

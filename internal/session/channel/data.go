@@ -45,6 +45,9 @@ func (c *Channel) next() (Payload, bool) {
 	if ok && t == mgs.PayloadHandshakeResponse {
 		c.answered(c.opt.Clock.Now(), b)
 	}
+	if !ok {
+		c.unsealed()
+	}
 	flush := c.backlog
 	if flush && c.link.Waiting() == 0 {
 		c.backlog = false

@@ -89,6 +89,11 @@ type client struct {
 	complete int
 	maxFrame int
 	push     chan payload
+
+	encryption *Encryption                  // of the channel
+	challenged func(c *client, blob []byte) // answers the encryption challenge
+	customer   string                       // what the completion says
+	clear      [][]byte                     // payloads as they came over the wire
 }
 
 type payload struct {
@@ -158,6 +163,7 @@ func (c *client) take(b []byte) {
 		return
 	}
 	c.maxFrame = max(c.maxFrame, len(m.Payload))
+	c.clear = append(c.clear, bytes.Clone(m.Payload))
 	if m.Type == mgs.TypeAgentSessionState {
 		s, _ := mgs.Decode[mgs.AgentSessionState](m.Payload)
 		c.states = append(c.states, s.SessionState)
@@ -180,6 +186,12 @@ func (c *client) take(b []byte) {
 			}
 		case mgs.PayloadHandshakeComplete:
 			c.complete++
+			done, _ := mgs.Decode[mgs.HandshakeComplete](b)
+			c.customer = done.CustomerMessage
+		case mgs.PayloadEncChallengeRequest:
+			if ch, err := mgs.Decode[mgs.EncChallenge](b); err == nil && c.challenged != nil {
+				c.challenged(c, ch.Challenge)
+			}
 		case mgs.PayloadOutput:
 			c.out.Write(b)
 		default:
@@ -250,7 +262,7 @@ func offer(t *testing.T, o Offer, c func(*client), open func(n int, w *wire) err
 		if c != nil {
 			c(l.client)
 		}
-		ch, err := New(Options{SessionID: id, Open: l.dial, Clock: clock.Real{}, Log: slog.New(slog.DiscardHandler)})
+		ch, err := New(Options{SessionID: id, Open: l.dial, Encryption: l.client.encryption, Clock: clock.Real{}, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}

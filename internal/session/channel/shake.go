@@ -45,6 +45,7 @@ type shake struct {
 	received bool      // the client has the request
 	without  bool      // started without an answer
 	peer     Peer
+	secure   securing
 }
 
 // Peer is what the handshake told of the client.
@@ -79,7 +80,14 @@ func (c *Channel) Ask(o Offer) error {
 	if err != nil {
 		return err
 	}
-	b, err := json.Marshal(mgs.HandshakeRequest{AgentVersion: o.AgentVersion, RequestedClientActions: []mgs.ClientAction{action}, Extensions: ext})
+	actions := []mgs.ClientAction{action}
+	if c.opt.Encryption != nil {
+		if action, err = c.askEncryption(); err != nil {
+			return err
+		}
+		actions = append(actions, action)
+	}
+	b, err := json.Marshal(mgs.HandshakeRequest{AgentVersion: o.AgentVersion, RequestedClientActions: actions, Extensions: ext})
 	if err != nil {
 		return fmt.Errorf("encode the handshake: %w", err)
 	}
@@ -113,15 +121,24 @@ func (c *Channel) State(state string) error {
 }
 
 // Greet waits until it is clear how the session begins: the client answered and,
-// if it has a terminal, told its size, or it is one that does not shake hands.
-// An error wraps ErrRefused or ErrUnanswered, or is Err or ctx's.
+// if it has a terminal, told its size, or it is one that does not shake hands,
+// which an encrypted session cannot do without. An error wraps ErrRefused,
+// ErrUnanswered or ErrInsecure, or is Err or ctx's.
 func (c *Channel) Greet(ctx context.Context) (Greeting, error) {
 	c.mu.Lock()
-	asked, terminal := c.shake.asked, c.shake.offer.terminal()
+	terminal := c.shake.offer.terminal()
+	wait := max(c.shake.asked.Add(clientWithin).Sub(c.opt.Clock.Now()), 0)
 	c.mu.Unlock()
-	limit := c.opt.Clock.NewTimer(max(asked.Add(clientWithin).Sub(c.opt.Clock.Now()), 0))
-	defer limit.Stop()
 	short := false
+	if c.opt.Encryption != nil {
+		g, err := c.secure(ctx)
+		if err != nil || !terminal || g.Size != (mgs.Size{}) {
+			return g, err
+		}
+		wait, short = sizeAfter(g.Peer), true
+	}
+	limit := c.opt.Clock.NewTimer(wait)
+	defer limit.Stop()
 	for {
 		p, ok := c.next()
 		if ok {
@@ -133,11 +150,7 @@ func (c *Channel) Greet(ctx context.Context) (Greeting, error) {
 				return g, nil
 			}
 			if g.Peer.Answered {
-				wait := sizeWithin
-				if g.Peer.Ours {
-					wait = sizeSoon
-				}
-				limit.Reset(wait)
+				limit.Reset(sizeAfter(g.Peer))
 				short = true
 			}
 			continue
@@ -165,6 +178,14 @@ func (c *Channel) Greet(ctx context.Context) (Greeting, error) {
 			return Greeting{}, context.Cause(ctx)
 		}
 	}
+}
+
+// sizeAfter is how long the size of the client's terminal is waited for.
+func sizeAfter(p Peer) time.Duration {
+	if p.Ours {
+		return sizeSoon
+	}
+	return sizeWithin
 }
 
 // ungreeted is the beginning with what is known by now.
@@ -233,10 +254,21 @@ func (c *Channel) answered(now time.Time, p []byte) {
 			c.complain("handshake", err)
 		}
 	}
-	if c.shake.without && !c.shake.peer.Ours {
+	switch {
+	case c.opt.Encryption != nil: // complete when it is encrypted
+		if err := c.agreed(r); err != nil {
+			c.finishLocked(err)
+		}
+		return
+	case c.shake.without && !c.shake.peer.Ours:
 		return // it took the output for the beginning
 	}
-	b, err := json.Marshal(mgs.HandshakeComplete{HandshakeTimeToComplete: now.Sub(c.shake.asked)})
+	c.complete(now, "")
+}
+
+// complete ends the handshake. With c.mu.
+func (c *Channel) complete(now time.Time, message string) {
+	b, err := json.Marshal(mgs.HandshakeComplete{HandshakeTimeToComplete: now.Sub(c.shake.asked), CustomerMessage: message})
 	if err == nil {
 		_, err = c.link.PushWhole(now, mgs.PayloadHandshakeComplete, b)
 	}
