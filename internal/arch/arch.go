@@ -150,6 +150,10 @@ func (c *checker) body(f *ast.File, rel string, core, test bool) {
 			if x.Name == "time" && n.Sel.Name == "Sleep" {
 				c.fault("sleep", rel, "time.Sleep hides a race or a poll: wait for what happens")
 			}
+		case *ast.GenDecl:
+			if atPackageLevel(f, n) && !test && compiles(n) {
+				c.fault("regexp", rel, "a regexp compiled at package level costs every start: use sync.OnceValue")
+			}
 		case *ast.FuncDecl:
 			if n.Recv == nil && n.Name.Name == "init" && !test {
 				c.fault("init", rel, "init() hides an assembly: do it in cmd")
@@ -157,6 +161,24 @@ func (c *checker) body(f *ast.File, rel string, core, test bool) {
 		}
 		return true
 	})
+}
+
+func atPackageLevel(f *ast.File, d *ast.GenDecl) bool { return slices.Contains(f.Decls, ast.Decl(d)) }
+
+// compiles says whether a declaration compiles a regexp, and not in a function
+// that is called later.
+func compiles(d *ast.GenDecl) (found bool) {
+	ast.Inspect(d, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncLit:
+			return false
+		case *ast.SelectorExpr:
+			x, ok := n.X.(*ast.Ident)
+			found = found || ok && x.Name == "regexp" && n.Sel.Name == "MustCompile"
+		}
+		return true
+	})
+	return found
 }
 
 // layer returns the layer of a package; the longest entry that fits counts.

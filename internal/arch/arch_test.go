@@ -97,6 +97,8 @@ func TestPlanted(t *testing.T) {
 		{"goos", "internal/low/a.go", ok + "import \"runtime\"\nvar _ = runtime.GOOS\n", "goos"},
 		{"sleep", "cmd/x/a_test.go", ok + "import \"time\"\nfunc f() { time.Sleep(1) }\n", "sleep"},
 		{"init", "cmd/x/a.go", ok + "func init() {}\n", "init"},
+		{"regexp", "cmd/x/a.go", ok + "import \"regexp\"\nvar (\n\tr = regexp.MustCompile(`x`)\n)\n", "regexp"},
+		{"regexp for later", "cmd/x/a.go", ok + "import \"regexp\"\nvar r = func() *regexp.Regexp { return regexp.MustCompile(`x`) }\n", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

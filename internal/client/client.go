@@ -146,7 +146,7 @@ type Session struct {
 	said     map[string]bool
 }
 
-var fourNumbers = regexp.MustCompile(`^\d{1,9}(\.\d{1,9}){3}$`)
+var fourNumbers = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\d{1,9}(\.\d{1,9}){3}$`) })
 
 // New checks o and returns a Session that does nothing until Run.
 func New(o Options) (*Session, error) {
@@ -155,7 +155,7 @@ func New(o Options) (*Session, error) {
 		return nil, fmt.Errorf("SessionId %.64q is not the id of a session", o.SessionID)
 	case o.Token == "":
 		return nil, errors.New("TokenValue is empty: the service did not open the session")
-	case !fourNumbers.MatchString(o.ClientVersion):
+	case !fourNumbers().MatchString(o.ClientVersion):
 		return nil, fmt.Errorf("client version %.32q must have four numbers", o.ClientVersion)
 	case o.Resume == nil:
 		return nil, errors.New("client: Resume is missing")

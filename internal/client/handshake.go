@@ -158,7 +158,7 @@ func (s *Session) refuse(why string) {
 
 // printable keeps what a version may consist of.
 func printable(version string) string {
-	if !fourNumbers.MatchString(version) {
+	if !fourNumbers().MatchString(version) {
 		return fmt.Sprintf("%.32q", version)
 	}
 	return version

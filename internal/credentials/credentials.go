@@ -48,7 +48,7 @@ type Options struct {
 // Source is a place where credentials may be.
 type Source string
 
-// The sources in the order in which they are asked.
+// The sources.
 const (
 	Environment     Source = "environment"
 	WebIdentity     Source = "web identity"
@@ -56,6 +56,11 @@ const (
 	Container       Source = "container"
 	InstanceProfile Source = "instance profile"
 )
+
+// Sources are all of them, in the order in which they are asked.
+func Sources() []Source {
+	return []Source{Environment, WebIdentity, SharedFile, Container, InstanceProfile}
+}
 
 // Report says how one source fared.
 type Report struct {

@@ -50,8 +50,8 @@ func TestOrder(t *testing.T) {
 			if len(got.Reports) != 5 {
 				t.Fatalf("%+v", got.Reports)
 			}
-			for _, r := range got.Reports {
-				if r.Won != (r.Source == want) || r.Why == "" {
+			for i, r := range got.Reports {
+				if r.Source != Sources()[i] || r.Won != (r.Source == want) || r.Why == "" {
 					t.Errorf("%+v", r)
 				}
 			}

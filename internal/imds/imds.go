@@ -52,10 +52,11 @@ type Client struct {
 	Clock      clock.Clock
 	Log        *slog.Logger
 
-	mu    sync.Mutex
-	token string
-	until time.Time
-	v1    bool // this service has no tokens
+	mu     sync.Mutex
+	token  string
+	until  time.Time
+	v1     bool // this service has no tokens
+	warned bool
 }
 
 // Get returns the document at path, which begins with /latest/.
@@ -82,9 +83,20 @@ func (c *Client) Get(ctx context.Context, path string) ([]byte, error) {
 		case status != http.StatusOK:
 			err = fmt.Errorf("HTTP %d", status)
 		default:
+			c.warn(token)
 			return b, nil
 		}
 		return nil, fmt.Errorf("instance metadata %s: %w", path, err)
+	}
+}
+
+// warn says once that version 1 was of use.
+func (c *Client) warn(token string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if token == "" && !c.warned {
+		c.warned = true
+		c.Log.Warn("the instance metadata service gives no token; version 1 is used, which other programs of this machine can be tricked into asking")
 	}
 }
 
@@ -113,7 +125,6 @@ func (c *Client) session(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("it gives no token (HTTP %d), and version 1 is disabled here", status)
 		}
 		c.v1, c.token = true, ""
-		c.Log.Warn("the instance metadata service has no version 2; version 1 is used, which other programs of this machine can be tricked into asking", "status", status)
 		return "", nil
 	case status != http.StatusOK:
 		return "", fmt.Errorf("its answer to the token request is HTTP %d", status)

@@ -13,6 +13,7 @@ import (
 const cliHelp = `usage: ssm-cli [-root DIR] COMMAND
 
   get-instance-information   this node's id, region and agent version, as JSON
+  credentials explain        where this node's credentials are from, and why not from elsewhere
   help                       this text
 `
 
@@ -20,8 +21,8 @@ const cliHelp = `usage: ssm-cli [-root DIR] COMMAND
 const exitCommand = 255
 
 // cliMain is ssm-cli. Output goes to standard output, errors too, as with the
-// stock program.
-func cliMain(_ context.Context, s streams, args []string) int {
+// stock program, but for commands that it does not have.
+func cliMain(ctx context.Context, s streams, args []string) int {
 	fs := flag.NewFlagSet("ssm-cli", flag.ContinueOnError)
 	fs.SetOutput(s.out)
 	fs.Usage = func() { fmt.Fprint(s.out, cliHelp) }
@@ -39,6 +40,12 @@ func cliMain(_ context.Context, s streams, args []string) int {
 	case "get-instance-information":
 		if err := instanceInformation(s, *root, fs.Args()[1:]); err != nil {
 			fmt.Fprintf(s.out, "%s\nerror: %v\n", cliHelp, err)
+			return exitCommand
+		}
+		return exitOK
+	case "credentials":
+		if err := credentialsMain(ctx, s, *root, fs.Args()[1:]); err != nil {
+			s.failf("ssm-cli", "%v", err)
 			return exitCommand
 		}
 		return exitOK

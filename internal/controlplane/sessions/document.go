@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"ssmagent/internal/controlplane/api"
@@ -180,7 +181,7 @@ func minutes(name string, raw json.RawMessage, def time.Duration, most int) (tim
 	return time.Duration(n) * time.Minute, nil
 }
 
-var placeholder = regexp.MustCompile(`\{\{\s*([a-zA-Z0-9]+)\s*\}\}`)
+var placeholder = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{\{\s*([a-zA-Z0-9]+)\s*\}\}`) })
 
 // substitute puts values into the strings of a tree, by the agent's rule: a
 // string that is nothing but a reference takes the value with its type.
@@ -195,13 +196,13 @@ func substitute(tree any, values map[string]any) any {
 			v[i] = substitute(e, values)
 		}
 	case string:
-		if m := placeholder.FindStringSubmatch(v); m != nil && m[0] == v {
+		if m := placeholder().FindStringSubmatch(v); m != nil && m[0] == v {
 			if value, ok := values[m[1]]; ok {
 				return value
 			}
 		}
-		return placeholder.ReplaceAllStringFunc(v, func(ref string) string {
-			value, ok := values[placeholder.FindStringSubmatch(ref)[1]].(string)
+		return placeholder().ReplaceAllStringFunc(v, func(ref string) string {
+			value, ok := values[placeholder().FindStringSubmatch(ref)[1]].(string)
 			if !ok {
 				return ref
 			}
