@@ -24,10 +24,12 @@ func module() Rules {
 			// 1: pure logic over the words, and the seams above a seam
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
 				"internal/config", "internal/socket", "internal/imds", "internal/controlplane/store", "platform/proc/proctest",
-				"internal/wire/kms"},
+				"internal/wire/kms",
+				"internal/record/asciicast"},
 			// 2: state and calls
 			{"internal/link", "internal/vault", "internal/outbox", "internal/ssmclient", "internal/engine", "internal/step/runscript",
 				"internal/controlplane/api", "internal/controlplane/pki", "shell/shelltest",
+				"internal/record/recording", "internal/record/audit",
 				"internal/session/terminal", "internal/credentials"},
 			// 3: doing
 			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/session", "internal/operator", "internal/session/channel",

@@ -130,6 +130,36 @@ type SSMAgent struct {
 	// CABundle is the absolute path of a PEM file whose certificates are
 	// trusted, besides the system's, for all traffic of the agent.
 	CABundle string
+	// Recordings rules what is kept of terminals.
+	Recordings Recordings
+	// Audit rules the log of who did what.
+	Audit Audit
+}
+
+// Recordings rules the recordings of terminals.
+type Recordings struct {
+	// Mode is RecordOn, RecordOff or RecordAlways.
+	Mode string
+	// WhenFailing is FailContinue or FailEnd: what becomes of a session whose
+	// recording fails.
+	WhenFailing string
+	MaxAgeHours int // of a recording; 0 is no end, as below
+	MaxMiB      int // of all recordings together, and of any one
+	MaxCount    int
+}
+
+// The words of Recordings. Session documents have the same, but RecordAlways.
+const (
+	RecordOn     = "on"     // unless the session document says off
+	RecordOff    = "off"    // unless the session document says on
+	RecordAlways = "always" // whatever the session document says
+	FailContinue = "continue"
+	FailEnd      = "end"
+)
+
+// Audit rules the audit log.
+type Audit struct {
+	MaxMiB int // of all its files together
 }
 
 // Identity types, the members of Identity.ConsumptionOrder.
@@ -172,6 +202,10 @@ func Default() Config {
 		},
 		Os:       Os{Lang: "en-US", Version: "1"},
 		Identity: Identity{ConsumptionOrder: []string{OnPrem, EC2, Custom}},
+		SSMAgent: SSMAgent{
+			Recordings: Recordings{Mode: RecordOn, WhenFailing: FailContinue, MaxAgeHours: 336, MaxMiB: 1024, MaxCount: 1000},
+			Audit:      Audit{MaxMiB: 256},
+		},
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -139,7 +140,8 @@ func TestAllFaultsAtOnce(t *testing.T) {
    "CustomIdentities": [ {"InstanceID": "a"},
       {"InstanceID": 7} ] },
  "ssmagent": { "CaBundel": "/x",
-   "CABundle": "relative.pem" }
+   "CABundle": "relative.pem",
+   "Recordings": { "MaxMB": 1 }, "Audit": [] }
 }`
 	_, _, err := Load(strings.NewReader(text))
 	var lines []string
@@ -154,9 +156,11 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		`line 4: Agent: must be a JSON object, { … }`,
 		`line 5: Identity.ConsumptionOrder: must be a list of strings, not "EC2"`,
 		`line 7: Identity.CustomIdentities[1].InstanceID: must be a string, not 7`,
-		`line 8: ssmagent.CaBundel: there is no such setting; known here: CABundle`,
+		`line 8: ssmagent.CaBundel: there is no such setting; known here: CABundle, Recordings, Audit`,
 		`line 9: ssmagent.CABundle: "relative.pem" must be an absolute path of a PEM file`,
 	}
+	want = slices.Insert(want, 6, `line 10: ssmagent.Recordings.MaxMB: there is no such setting; known here: Mode, WhenFailing, MaxAgeHours, MaxMiB, MaxCount`,
+		`line 10: ssmagent.Audit: must be a JSON object, { … }`)
 	if d := cmp.Diff(want, lines); d != "" {
 		t.Error(d)
 	}
@@ -253,4 +257,17 @@ func FuzzLoad(f *testing.F) {
 			t.Errorf("out of range: %+v", c)
 		}
 	})
+}
+
+// TestRecordSettings: what is no setting counts as the default, with a warning.
+func TestRecordSettings(t *testing.T) {
+	t.Parallel()
+	c, w := load(t, `{"ssmagent":{"Recordings":{"Mode":"always","WhenFailing":"end","MaxAgeHours":1,"MaxMiB":2,"MaxCount":0},"Audit":{"MaxMiB":16}}}`)
+	if want := (Recordings{Mode: RecordAlways, WhenFailing: FailEnd, MaxAgeHours: 1, MaxMiB: 2}); c.SSMAgent.Recordings != want || c.SSMAgent.Audit.MaxMiB != 16 || len(w) > 0 {
+		t.Errorf("%+v %v", c.SSMAgent, w)
+	}
+	c, w = load(t, `{"ssmagent":{"Recordings":{"Mode":"sometimes","WhenFailing":"panic","MaxAgeHours":-1,"MaxMiB":9999999999,"MaxCount":-1},"Audit":{"MaxMiB":0}}}`)
+	if c.SSMAgent != Default().SSMAgent || len(w) != 6 {
+		t.Errorf("%+v %v", c.SSMAgent, w)
+	}
 }

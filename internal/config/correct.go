@@ -29,6 +29,10 @@ func (d *decoder) correct(c *Config) {
 		{"Agent.SelfUpdateScheduleDay", &c.Agent.SelfUpdateScheduleDay, def.Agent.SelfUpdateScheduleDay, 1, 7},
 		{"Agent.LongRunningWorkerMonitorIntervalSeconds", &c.Agent.LongRunningWorkerMonitorIntervalSeconds, def.Agent.LongRunningWorkerMonitorIntervalSeconds, 30, 1800},
 		{"Agent.AuditExpirationDay", &c.Agent.AuditExpirationDay, def.Agent.AuditExpirationDay, 3, 30},
+		{"ssmagent.Recordings.MaxAgeHours", &c.SSMAgent.Recordings.MaxAgeHours, def.SSMAgent.Recordings.MaxAgeHours, 0, maxHours},
+		{"ssmagent.Recordings.MaxMiB", &c.SSMAgent.Recordings.MaxMiB, def.SSMAgent.Recordings.MaxMiB, 0, maxMiB},
+		{"ssmagent.Recordings.MaxCount", &c.SSMAgent.Recordings.MaxCount, def.SSMAgent.Recordings.MaxCount, 0, none},
+		{"ssmagent.Audit.MaxMiB", &c.SSMAgent.Audit.MaxMiB, def.SSMAgent.Audit.MaxMiB, 16, maxMiB},
 		{"Agent.GoMaxProcForAgentWorker", &c.Agent.GoMaxProcForAgentWorker, 0, 0, none},
 	}
 	for _, n := range ints {
@@ -52,6 +56,12 @@ func (d *decoder) correct(c *Config) {
 	}
 }
 
+// Bounds that keep sums and products of ours from overflowing.
+const (
+	maxHours = 100 * 365 * 24
+	maxMiB   = 1 << 20
+)
+
 // sessionWorkersFloor is what the stock agent's processor uses below 1.
 const sessionWorkersFloor = 5
 
@@ -67,6 +77,8 @@ func (d *decoder) words(c *Config, def Config) {
 			[]string{"default", "after-execution", "after-upload"}},
 		{"Ssm.OrchestrationDirectoryCleanup", &c.Ssm.OrchestrationDirectoryCleanup, def.Ssm.OrchestrationDirectoryCleanup,
 			[]string{"default", "clean-success", "clean-success-failed"}},
+		{"ssmagent.Recordings.Mode", &c.SSMAgent.Recordings.Mode, def.SSMAgent.Recordings.Mode, []string{RecordOn, RecordOff, RecordAlways}},
+		{"ssmagent.Recordings.WhenFailing", &c.SSMAgent.Recordings.WhenFailing, def.SSMAgent.Recordings.WhenFailing, []string{FailContinue, FailEnd}},
 		{"Identity.Ec2SystemInfoDetectionResponse", &c.Identity.Ec2SystemInfoDetectionResponse, "", []string{"", "true", "false"}},
 	} {
 		if slices.Contains(w.allowed, *w.v) {

@@ -158,7 +158,7 @@ func (d *decoder) object(raw []byte, base int, path string, v reflect.Value) {
 func (d *decoder) member(key string, keyAt int, value []byte, valueAt int, path string, v reflect.Value) {
 	field, ok := lookup(v.Type(), key)
 	if !ok {
-		d.unknown(path, key, d.line(keyAt))
+		d.unknown(v.Type(), path, key, d.line(keyAt))
 		return
 	}
 	name := join(path, jsonName(field))
@@ -195,14 +195,14 @@ func (d *decoder) objects(raw []byte, base int, path string, v reflect.Value) {
 	v.Set(list)
 }
 
-func (d *decoder) unknown(path, key string, line int) {
+func (d *decoder) unknown(t reflect.Type, path, key string, line int) {
 	short := strings.ToValidUTF8(abbreviate([]byte(key)), "?")
 	if short == "" {
 		short = abbreviate([]byte(strconv.Quote(key))) // blanks only
 	}
 	name := join(path, short)
-	if path == "ssmagent" {
-		d.fail(line, name, "there is no such setting; known here: %s", strings.Join(names(reflect.TypeFor[SSMAgent]()), ", "))
+	if path == "ssmagent" || strings.HasPrefix(path, "ssmagent.") {
+		d.fail(line, name, "there is no such setting; known here: %s", strings.Join(names(t), ", "))
 		return
 	}
 	d.warnings = append(d.warnings, Warning{Line: line, Field: name, Message: "unknown setting, ignored"})

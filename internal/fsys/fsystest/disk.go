@@ -77,6 +77,13 @@ func (d *Disk) Fail(hook func(Op) error) { d.mu.Lock(); defer d.mu.Unlock(); d.f
 // SetSpace lets n more bytes be written before ErrNoSpace; negative: endless.
 func (d *Disk) SetSpace(n int64) { d.mu.Lock(); defer d.mu.Unlock(); d.space = n }
 
+// free gives bytes back to a disk that has an end. The caller holds mu.
+func (d *Disk) free(n int64) {
+	if d.space >= 0 {
+		d.space += n
+	}
+}
+
 // SetReadOnly makes every mutating operation fail with ErrReadOnly.
 func (d *Disk) SetReadOnly(on bool) { d.mu.Lock(); defer d.mu.Unlock(); d.ro = on }
 

@@ -137,6 +137,7 @@ func (d *Disk) Remove(name string) error {
 		return pathError("remove", name, err)
 	}
 	d.change(part{dir, base, nil})
+	d.free(int64(len(n.data)))
 	return nil
 }
 
@@ -335,6 +336,7 @@ func (f *file) Truncate(size int64) error {
 		return pathError("truncate", f.name, err)
 	}
 	if size <= int64(len(f.n.data)) {
+		f.d.free(int64(len(f.n.data)) - size)
 		f.n.data = f.n.data[:size:size]
 	} else {
 		f.n.data = append(f.n.data, make([]byte, size-int64(len(f.n.data)))...)

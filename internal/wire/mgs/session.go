@@ -76,7 +76,25 @@ type SessionInputs struct {
 	ShellProfile                ShellProfile    `json:"shellProfile,omitzero"`
 	IdleSessionTimeout          json.RawMessage `json:"idleSessionTimeout,omitempty"`
 	MaxSessionDuration          json.RawMessage `json:"maxSessionDuration,omitempty"`
+	// SSMAgent is ours; stock agents pass it over.
+	SSMAgent RecordInputs `json:"ssmagent,omitzero"`
 }
+
+// RecordInputs say what is recorded of a session on the node. Empty words
+// leave it to the node's configuration.
+type RecordInputs struct {
+	Recording          string `json:"recording,omitempty"`          // RecordOn or RecordOff
+	RecordInput        Bool   `json:"recordInput,omitempty"`        // what is typed too, while the terminal echoes it
+	WhenRecordingFails string `json:"whenRecordingFails,omitempty"` // RecordContinue or RecordEnd
+}
+
+// The words of RecordInputs.
+const (
+	RecordOn       = "on"
+	RecordOff      = "off"
+	RecordContinue = "continue"
+	RecordEnd      = "end"
+)
 
 // ShellProfile is run when a shell starts; Linux stands for all that is not
 // Windows.

@@ -1,0 +1,18 @@
+package secfile
+
+import (
+	"fmt"
+
+	"github.com/gofrs/flock"
+)
+
+// Lock keeps the other processes that lock the same file waiting until unlock
+// is called, or until this process ends. The file is made when it is not
+// there. Who holds such a lock must not hold it long.
+func Lock(file string) (unlock func(), err error) {
+	l := flock.New(file, flock.SetPermissions(0o600))
+	if err := l.Lock(); err != nil {
+		return nil, fmt.Errorf("lock %s: %w", file, err)
+	}
+	return func() { _ = l.Close() }, nil
+}
