@@ -48,6 +48,10 @@ func (p Policy) Delay(attempt int, rnd func() float64) time.Duration {
 	return time.Duration(d)
 }
 
+// Lasted says whether an attempt that took d makes its failure count as the
+// first one: see ResetAfter.
+func (p Policy) Lasted(d time.Duration) bool { return p.ResetAfter > 0 && d >= p.ResetAfter }
+
 func (p Policy) random(rnd func() float64) float64 {
 	switch {
 	case rnd != nil:
@@ -114,7 +118,7 @@ func Do(ctx context.Context, clk clock.Clock, p Policy, op func(context.Context)
 		if ctx.Err() == nil {
 			last = err
 		}
-		if p.ResetAfter > 0 && clk.Now().Sub(start) >= p.ResetAfter {
+		if p.Lasted(clk.Now().Sub(start)) {
 			attempt, retries = 0, 0
 		}
 		if retries++; p.Retries > 0 && retries > p.Retries {

@@ -32,7 +32,7 @@ type policy struct {
 var defaultPolicy = policy{
 	pingEvery: 25 * time.Second, pongWithin: 15 * time.Second, suspectAfter: 4 * time.Second,
 	dialWithin: 30 * time.Second, resumeWithin: 30 * time.Second,
-	retry:      backoff.Policy{First: 100 * time.Millisecond, Cap: 10 * time.Second, Factor: 2, Jitter: 0.5},
+	retry:      backoff.Policy{First: 100 * time.Millisecond, Cap: 10 * time.Second, Factor: 2, Jitter: 0.5, ResetAfter: 5 * time.Second},
 	firstTries: 6, refusedWithin: 5 * time.Second, leaveWithin: time.Second,
 }
 
@@ -156,7 +156,7 @@ func (s *Session) open(ctx context.Context, token string) (*socket.Conn, error) 
 }
 
 // serve works a connection until it breaks, the session ends or ctx. good says
-// that the peer spoke on it.
+// that the peer spoke on it, or that it lasted.
 func (s *Session) serve(ctx context.Context, conn *socket.Conn) (good bool, err error) {
 	opened := s.opt.Clock.Now()
 	s.mu.Lock()
@@ -181,7 +181,7 @@ func (s *Session) serve(ctx context.Context, conn *socket.Conn) (good bool, err 
 	for s.writing { // on the closed connection: it ends at once
 		s.idle.Wait()
 	}
-	return s.spoke, err
+	return s.spoke || s.policy.retry.Lasted(s.opt.Clock.Now().Sub(opened)), err
 }
 
 // giveUp ends a session that we turned down and the agent does not end.
@@ -254,7 +254,7 @@ func (s *Session) take(now time.Time, m frame.Message) stream.Event {
 			s.shakeHands(now)
 			signal(s.wake)
 		}
-	case ev == stream.Acknowledged && s.pushSize(now):
+	case ev == stream.Acknowledged && (s.pushSize(now) || s.link.IsDue(now)):
 		signal(s.wake)
 	}
 	return ev

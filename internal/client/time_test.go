@@ -174,6 +174,53 @@ func TestRetriesForEver(t *testing.T) {
 	})
 }
 
+// TestLastingConnections: one that lasted begins the attempts anew, though
+// nothing was heard on it.
+func TestLastingConnections(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, d, _ := lab(t, clienttest.Options{}, nil)
+		<-s.Ready()
+		for i := range 10 {
+			<-time.After(6 * time.Second)
+			d.Cut()
+			<-time.After(100 * time.Millisecond)
+			if n := len(d.Hellos()); n != i+2 {
+				t.Fatalf("%d connections after %d cuts", n, i+1)
+			}
+		}
+	})
+}
+
+// TestLostOnTheWay: what got lost though the connection holds comes again at
+// once, not one by one with a time-out each.
+func TestLostOnTheWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, d, p := lab(t, clienttest.Options{}, nil)
+		<-s.Ready()
+		synctest.Wait()
+		p.freeze(true)
+		const keys = 40
+		for range keys {
+			if n, err := s.TryWrite(mgs.PayloadOutput, []byte("x")); n != 1 || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		synctest.Wait()
+		p.freeze(false)
+		since := time.Now()
+		for range keys {
+			if _, b, ok := d.Recv(); !ok || string(b) != "x" {
+				t.Fatalf("got %q", b)
+			}
+		}
+		if took := time.Since(since); took > 2*time.Second || len(d.Hellos()) != 1 {
+			t.Errorf("it took %v and %d connections", took, len(d.Hellos()))
+		}
+	})
+}
+
 // TestNeverReached: an address where nobody is is said to be one.
 func TestNeverReached(t *testing.T) {
 	t.Parallel()

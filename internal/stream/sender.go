@@ -50,6 +50,7 @@ type Sender struct {
 	progress  time.Time // of the last acknowledgement, Resume or first Push
 	writes    uint64    // transmissions in all
 	unproved  uint64    // the first resend that no acknowledgement has judged; see doubt
+	trial     trial
 	forgetful bool
 	probed    bool // the window was exceeded, and nothing has happened since
 
@@ -191,6 +192,10 @@ func (s *Sender) Due(now time.Time) ([]byte, bool) {
 	}
 	e := s.unsent
 	if e != nil {
+		if s.onTrial() && now.Before(s.trialEnds()) {
+			return nil, false
+		}
+		s.trial.left -= e.size
 		s.unsent = e.next
 	} else if e = s.overdue(now); e == nil {
 		return nil, false
@@ -249,7 +254,10 @@ func (s *Sender) NextDue() time.Time {
 	if s.paused || s.q.head == nil {
 		return time.Time{}
 	}
-	if s.unsent != nil {
+	switch {
+	case s.unsent != nil && s.onTrial():
+		return s.trialEnds()
+	case s.unsent != nil:
 		return time.Unix(0, 1)
 	}
 	next := time.Time{}
@@ -259,12 +267,21 @@ func (s *Sender) NextDue() time.Time {
 	return next
 }
 
+// IsDue says that Due has something now. After an acknowledgement it may: behind
+// a frame that was lost lie others that are overdue, and a trial may be over.
+func (s *Sender) IsDue(now time.Time) bool {
+	due := s.NextDue()
+	return !due.IsZero() && !due.After(now)
+}
+
 // Resume starts over on a new connection: all that is unacknowledged becomes
-// due at once, the oldest first, before anything pushed later. The writer of
-// the old connection must have ended. It ends a pause.
+// due, the oldest first, before anything pushed later; a little at once, the
+// rest with the first acknowledgement or without it after a time (see trial).
+// The writer of the old connection must have ended. It ends a pause.
 func (s *Sender) Resume(now time.Time) {
 	s.paused, s.probed = false, false
 	s.resumed, s.progress = now, now
+	s.trial.begin(s.writes == 0)
 	s.unsent = s.q.head
 	for e := s.q.head; e != nil; e = e.next {
 		e.backoff = 0
@@ -310,6 +327,7 @@ func (s *Sender) Acknowledge(now time.Time, seq int64) bool {
 		s.rto.Sample(now.Sub(e.firstSent))
 	}
 	s.acked = max(s.acked, seq)
+	s.trial.on = false
 	s.progress, s.probed = now, false
 	if s.forgetful {
 		s.doubt(e)

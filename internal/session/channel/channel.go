@@ -66,7 +66,7 @@ type policy struct {
 func defaultPolicy() policy {
 	return policy{
 		openWithin: 30 * time.Second, pingEvery: 25 * time.Second, pongWithin: 15 * time.Second, suspectAfter: 4 * time.Second,
-		retry:      backoff.Policy{First: 100 * time.Millisecond, Cap: 2500 * time.Millisecond, Factor: 2, Jitter: 1},
+		retry:      backoff.Policy{First: 100 * time.Millisecond, Cap: 2500 * time.Millisecond, Factor: 2, Jitter: 1, ResetAfter: 5 * time.Second},
 		firstTries: 6,
 	}
 }
@@ -105,6 +105,7 @@ type Channel struct {
 	armed   time.Time
 	ackBy   time.Time // when acknowledgements are to be out; zero: none wait
 	heard   time.Time
+	spoke   bool // the peer, on this connection
 	stop    func()
 	err     error // why it is over: ErrGone and the like
 	over    bool

@@ -259,6 +259,51 @@ func testCuts(t *testing.T, l *lab) {
 	}
 }
 
+// TestLostBehindTheRelay: frames that were on their way to a client when its
+// connection broke are lost though ours holds. They come again at once, not
+// one by one with a time-out each.
+func TestLostBehindTheRelay(t *testing.T) {
+	run(t, func(c *client) { c.answer = asOurs(80, 24) }, nil, func(l *lab) {
+		if _, _, err := l.greet(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		l.client.deaf = true
+		want := bytes.Repeat([]byte("0123456789abcdef"), 40<<10)
+		if err := l.ch.Write(l.ctx, want); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		l.client.deaf = false
+		start := time.Now()
+		l.ch.Drain(l.ctx)
+		if took := time.Since(start); took > 2*time.Second || !bytes.Equal(l.client.out.Bytes(), want) || l.opens != 1 {
+			t.Errorf("%d of %d bytes after %v over %d connections", l.client.out.Len(), len(want), took, l.opens)
+		}
+	})
+}
+
+// TestLastingConnections: one that lasted begins the attempts anew, though
+// nothing was heard on it.
+func TestLastingConnections(t *testing.T) {
+	run(t, func(c *client) { c.answer = asOurs(80, 24) }, nil, func(l *lab) {
+		if _, _, err := l.greet(); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 10 {
+			wait(6 * time.Second)
+			l.cut()
+			wait(250 * time.Millisecond) // First and its jitter
+			l.mu.Lock()
+			n := l.opens
+			l.mu.Unlock()
+			if n != i+2 {
+				t.Fatalf("%d connections after %d cuts", n, i+1)
+			}
+		}
+	})
+}
+
 // wait lets bubble time pass.
 func wait(d time.Duration) { <-time.After(d) }
 

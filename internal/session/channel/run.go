@@ -64,12 +64,12 @@ func (c *Channel) open(ctx context.Context) (Conn, error) {
 }
 
 // serve works a connection until it breaks, the session is over or ctx. good
-// says that the peer was heard on it.
+// says that the peer was heard on it, or that it lasted.
 func (c *Channel) serve(ctx context.Context, conn Conn) (good bool, err error) {
 	opened := c.opt.Clock.Now()
 	c.mu.Lock()
 	c.link.Resume(opened)
-	c.conn, c.armed, c.heard = conn, time.Time{}, opened
+	c.conn, c.armed, c.heard, c.spoke = conn, time.Time{}, opened, false
 	c.mu.Unlock()
 	signal(c.progress)
 
@@ -98,7 +98,8 @@ func (c *Channel) serve(ctx context.Context, conn Conn) (good bool, err error) {
 		c.idle.Wait()
 	}
 	signal(c.progress)
-	return c.heard.After(opened), context.Cause(gctx)
+	lasted := c.policy.retry.Lasted(c.opt.Clock.Now().Sub(opened))
+	return lasted || c.spoke, context.Cause(gctx)
 }
 
 // read takes what comes until the connection breaks.
@@ -111,7 +112,7 @@ func (c *Channel) read(conn Conn) error {
 		m, err := frame.Unmarshal(b)
 		c.mu.Lock()
 		now := c.opt.Clock.Now()
-		c.heard = now
+		c.heard, c.spoke = now, true
 		ev := stream.Ignored
 		if err != nil {
 			c.complain("frame", err)
@@ -161,7 +162,7 @@ func (c *Channel) take(now time.Time, m frame.Message) stream.Event {
 		c.shake.received = true // what was sent first is the request
 		signal(c.readable)
 	}
-	if paused && !c.link.Paused() {
+	if paused && !c.link.Paused() || ev == stream.Acknowledged && c.link.IsDue(now) {
 		signal(c.wake)
 	}
 	return ev
