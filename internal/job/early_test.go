@@ -23,8 +23,9 @@ func (i *idler) Kill() error {
 	i.once.Do(func() { close(i.killed) })
 	return nil
 }
-func (i *idler) KillGroup() error     { return i.Kill() }
-func (i *idler) Usage() time.Duration { return 0 }
+func (i *idler) KillGroup() error         { return i.Kill() }
+func (i *idler) Signal(proc.Signal) error { return nil }
+func (i *idler) Usage() time.Duration     { return 0 }
 func (i *idler) Wait(ctx context.Context) (proc.State, error) {
 	select {
 	case <-i.killed:

@@ -78,7 +78,7 @@ func (r Request) checkProperties() (err error) {
 // supported says which session types this version serves.
 func supported(sessionType string) error {
 	switch sessionType {
-	case mgs.SessionNonInteractiveCommands, mgs.SessionPort:
+	case mgs.SessionPort:
 		return errors.New("sessions of type " + sessionType + " are not served by this version of ssmagent, a later one will; start a session without a document, which opens a shell")
 	}
 	return nil

@@ -61,6 +61,20 @@ type State struct {
 	Signal string // "killed", empty when it exited
 }
 
+// Signal is what a process can be told, short of being killed.
+type Signal uint8
+
+// The signals: as ^C and ^\ on a terminal, and as its loss.
+const (
+	Interrupt Signal = 1
+	Quit      Signal = 2
+	Hangup    Signal = 3
+)
+
+// SignalOf is the number and the name, such as SIGKILL, of the signal that
+// ended a process; 0 when it exited, or when the system does not tell.
+func SignalOf(s State) (number int, name string) { return signalOf(s.Signal) }
+
 // Process is a started or re-found process. Wait may be called by several
 // goroutines; each gets the state (a re-found process that is no child of ours
 // has Code -1 and Signal "unknown").
@@ -71,6 +85,9 @@ type Process interface {
 	Kill() error
 	// KillGroup ends its process group (Windows: its job) at once.
 	KillGroup() error
+	// Signal tells its process group, or where it has none the process alone.
+	// Windows knows no signals: there it is Kill.
+	Signal(s Signal) error
 	// Usage is CPU time used by it and its waited-for children, once ended.
 	Usage() time.Duration
 }

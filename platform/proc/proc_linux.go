@@ -311,6 +311,47 @@ func (p *process) KillGroup() error {
 	return nil
 }
 
+// Signal implements Process.
+func (p *process) Signal(s Signal) error {
+	number, ok := map[Signal]syscall.Signal{Interrupt: unix.SIGINT, Quit: unix.SIGQUIT, Hangup: unix.SIGHUP}[s]
+	if !ok {
+		return fmt.Errorf("signal %d of process %d is unknown: %w", s, p.id.PID, errors.ErrUnsupported)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reaped || !running(p.id) {
+		return nil
+	}
+	pid := p.id.PID
+	if p.group {
+		pid = -pid
+	}
+	if err := unix.Kill(pid, number); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("send %v to process %d: %w", number, p.id.PID, err)
+	}
+	return nil
+}
+
+// The real-time signals, as programs number them.
+const (
+	firstRealTime = 34
+	lastRealTime  = 64
+)
+
+func signalOf(text string) (int, string) {
+	for n := syscall.Signal(1); n <= lastRealTime && text != ""; n++ {
+		if n.String() != text {
+			continue
+		}
+		name := unix.SignalName(n)
+		if name == "" && n >= firstRealTime {
+			name = fmt.Sprintf("SIGRTMIN+%d", int(n)-firstRealTime)
+		}
+		return int(n), name
+	}
+	return 0, ""
+}
+
 func becomeSubreaper() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become subreaper: %w", err)

@@ -270,6 +270,11 @@ func (p *process) KillGroup() error {
 	return errors.Join(errs...)
 }
 
+// Signal implements Process.
+func (p *process) Signal(Signal) error { return p.Kill() }
+
+func signalOf(string) (int, string) { return 0, "" }
+
 func becomeSubreaper() error { return nil }
 
 func reapOrphans() error { return nil }

@@ -56,7 +56,8 @@ func sessionWorker(ctx context.Context, s streams, args []string) int {
 func sessionTerminal(ctx context.Context, _ streams, _ []string) int {
 	debug.SetGCPercent(sessionGC)
 	runtime.GOMAXPROCS(sessionProcs)
-	return terminal.Main(ctx, terminal.Deps{In: quickio.File(pollable(os.Stdin)), Out: quickio.File(pollable(os.Stdout)), Open: shell.Open})
+	return terminal.Main(ctx, terminal.Deps{In: quickio.File(pollable(os.Stdin)), Out: quickio.File(pollable(os.Stdout)), Open: shell.Open,
+		System: terminal.System{Start: proc.Start, Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants}})
 }
 
 // account is who shells run as: whoever started the agent, or ssm-user when

@@ -79,7 +79,8 @@ type Payload struct {
 }
 
 // Channel is the agent's side of one session. Its methods are safe for
-// concurrent use, but there is one caller of Next and one of Write.
+// concurrent use, but there is one caller of Next, and one at a time
+// of Write and its kin.
 type Channel struct {
 	opt    Options
 	policy policy
@@ -111,7 +112,7 @@ type Channel struct {
 	over    bool
 	backlog bool
 	shake   shake
-	tail    []byte // the beginning of a character, towards stock clients
+	tails   map[uint32][]byte // beginnings of characters, towards stock clients, by payload type
 	said    map[string]bool
 }
 
@@ -134,7 +135,7 @@ func New(o Options) (*Channel, error) {
 		opened: make(chan struct{}), shaken: make(chan struct{}), done: make(chan struct{}),
 		readable: make(chan struct{}, 1), room: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		suspect: make(chan struct{}, 1), progress: make(chan struct{}, 1),
-		said: map[string]bool{},
+		said: map[string]bool{}, tails: map[uint32][]byte{},
 	}
 	c.idle.L = &c.mu
 	return c, nil

@@ -242,7 +242,7 @@ func testCuts(t *testing.T, l *lab) {
 	<-received
 	close(stop)
 	n := <-cutting
-	l.ch.Finish(l.ctx, 3)
+	l.ch.Finish(l.ctx, &mgs.Exit{Code: 3})
 	l.ch.Drain(l.ctx)
 	synctest.Wait()
 	if n < 50 || l.opens < 20 {
@@ -370,7 +370,7 @@ func TestFinish(t *testing.T) {
 		run(t, func(c *client) { c.answer = asOurs(80, 24) }, nil, func(l *lab) {
 			_, _, _ = l.greet()
 			_ = l.ch.Write(l.ctx, []byte("bye \xe2\x82"))
-			l.ch.Finish(l.ctx, 3)
+			l.ch.Finish(l.ctx, &mgs.Exit{Code: 3})
 			l.ch.Drain(l.ctx)
 			_ = l.ch.State(mgs.SessionTerminating)
 			l.ch.Settle()
@@ -387,7 +387,7 @@ func TestFinish(t *testing.T) {
 		run(t, func(c *client) { c.answer = asStock }, nil, func(l *lab) {
 			_, _, _ = l.greet()
 			_ = l.ch.Write(l.ctx, []byte("bye \xe2\x82"))
-			l.ch.Finish(l.ctx, 3)
+			l.ch.Finish(l.ctx, nil)
 			l.ch.Drain(l.ctx)
 			if l.client.out.String() != "bye \xe2\x82" || len(l.client.got) != 0 {
 				t.Errorf("%q, %v: a stock client would print an exit code", l.client.out.String(), l.client.got)
@@ -436,7 +436,7 @@ func TestCharacters(t *testing.T) {
 			synctest.Wait()
 			frames = append(frames, bytes.Clone(l.client.out.Bytes()))
 		}
-		l.ch.Finish(l.ctx, 0)
+		l.ch.Finish(l.ctx, &mgs.Exit{Code: 0})
 		l.ch.Drain(l.ctx)
 		if !bytes.Equal(l.client.out.Bytes(), text) || l.client.maxFrame > 1024 {
 			t.Fatalf("%d bytes for %d, frames up to %d", l.client.out.Len(), len(text), l.client.maxFrame)

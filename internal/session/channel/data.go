@@ -62,8 +62,13 @@ func (c *Channel) next() (Payload, bool) {
 // Write sends b as output. It waits for room, so that a client that takes
 // nothing holds up the program. The error is ErrGone or ctx's.
 func (c *Channel) Write(ctx context.Context, b []byte) error {
+	return c.WriteAs(ctx, mgs.PayloadOutput, b)
+}
+
+// WriteAs is Write for mgs.PayloadOutput and mgs.PayloadStdErr.
+func (c *Channel) WriteAs(ctx context.Context, payloadType uint32, b []byte) error {
 	for {
-		n, err := c.push(b)
+		n, err := c.push(payloadType, b)
 		if err != nil {
 			return err
 		}
@@ -81,17 +86,17 @@ func (c *Channel) Write(ctx context.Context, b []byte) error {
 }
 
 // push takes what there is room for and gets it on its way.
-func (c *Channel) push(b []byte) (n int, err error) {
+func (c *Channel) push(payloadType uint32, b []byte) (n int, err error) {
 	c.mu.Lock()
 	if c.over {
 		c.mu.Unlock()
 		return 0, ErrGone
 	}
 	now := c.opt.Clock.Now()
-	if c.shake.peer.Ours {
-		n, err = c.link.Push(now, mgs.PayloadOutput, b)
+	if c.shake.peer.Ours || c.shake.offer.SessionType == mgs.SessionPort {
+		n, err = c.link.Push(now, payloadType, b)
 	} else {
-		n, err = c.pushText(now, b)
+		n, err = c.pushText(now, payloadType, b)
 	}
 	under, _ := c.link.Pending()
 	c.mu.Unlock()
@@ -109,26 +114,28 @@ func (c *Channel) push(b []byte) (n int, err error) {
 // pushText is Push with frames that end between characters, which is what
 // clients need that decode every payload for itself. The beginning of a
 // character at the end of b is held back until more comes. With c.mu.
-func (c *Channel) pushText(now time.Time, b []byte) (n int, err error) {
+func (c *Channel) pushText(now time.Time, payloadType uint32, b []byte) (n int, err error) {
 	size := c.link.PayloadSize()
+	tail := c.tails[payloadType]
+	defer func() { c.tails[payloadType] = tail }()
 	for n < len(b) {
 		rest := b[n:]
 		piece := rest
-		if len(c.tail) > 0 {
-			piece = append(c.tail[:len(c.tail):len(c.tail)], rest[:min(len(rest), size)]...)
+		if len(tail) > 0 {
+			piece = append(tail[:len(tail):len(tail)], rest[:min(len(rest), size)]...)
 		}
 		piece = piece[:min(len(piece), size)]
 		whole := len(piece) - partial(piece)
 		if whole == 0 { // nothing but a beginning
-			c.tail = append([]byte(nil), piece...)
+			tail = append([]byte(nil), piece...)
 			return len(b), nil
 		}
-		ok, err := c.link.PushWhole(now, mgs.PayloadOutput, piece[:whole])
+		ok, err := c.link.PushWhole(now, payloadType, piece[:whole])
 		if err != nil || !ok {
 			return n, err
 		}
-		n += whole - len(c.tail)
-		c.tail = c.tail[:0]
+		n += whole - len(tail)
+		tail = nil
 	}
 	return n, nil
 }
@@ -146,33 +153,56 @@ func partial(b []byte) int {
 	return 0
 }
 
-// Finish sends what was held back, and the exit code to a client that knows
-// what it is. Nothing may be written after it.
-func (c *Channel) Finish(ctx context.Context, code int) {
+// Finish sends what was held back, and how the program ended unless that is
+// nil. Nothing may be written after it.
+func (c *Channel) Finish(ctx context.Context, exit *mgs.Exit) {
+	_ = c.insist(ctx, func(now time.Time) bool { return c.pushLast(now, exit) })
+}
+
+// SendFlag sends a flag, whoever else writes.
+func (c *Channel) SendFlag(ctx context.Context, f mgs.Flag) error {
+	defer signal(c.room) // which may have been meant for who writes
+	return c.insist(ctx, func(now time.Time) bool {
+		ok, err := c.link.PushWhole(now, mgs.PayloadFlag, f.Encode())
+		return ok || err != nil
+	})
+}
+
+// insist calls push, with c.mu, until there was room for all that it sends.
+func (c *Channel) insist(ctx context.Context, push func(now time.Time) bool) error {
 	for {
 		c.mu.Lock()
-		now, ok := c.opt.Clock.Now(), true
-		if len(c.tail) > 0 {
-			if ok, _ = c.link.PushWhole(now, mgs.PayloadOutput, c.tail); ok {
-				c.tail = nil
-			}
-		}
-		if ok && c.shake.peer.Ours {
-			ok, _ = c.link.PushWhole(now, mgs.PayloadExitCode, mgs.FormatExitCode(code))
-		}
+		ok := push(c.opt.Clock.Now())
 		c.mu.Unlock()
 		c.flush(0)
 		if ok {
-			return
+			return nil
 		}
 		select {
 		case <-c.room:
 		case <-c.done:
-			return
+			return ErrGone
 		case <-ctx.Done():
-			return
+			return context.Cause(ctx)
 		}
 	}
+}
+
+// pushLast is false when there is no room yet. With c.mu.
+func (c *Channel) pushLast(now time.Time, exit *mgs.Exit) bool {
+	for _, t := range []uint32{mgs.PayloadOutput, mgs.PayloadStdErr} {
+		if len(c.tails[t]) > 0 {
+			if ok, _ := c.link.PushWhole(now, t, c.tails[t]); !ok {
+				return false
+			}
+			delete(c.tails, t)
+		}
+	}
+	if exit == nil {
+		return true
+	}
+	ok, err := c.link.PushWhole(now, mgs.PayloadExitCode, mgs.FormatExit(*exit))
+	return ok || err != nil
 }
 
 // Times of Drain.

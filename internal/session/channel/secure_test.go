@@ -83,7 +83,11 @@ func TestEncrypted(t *testing.T) {
 				if err != nil || string(p.Bytes) != "typed secret" {
 					t.Errorf("%q %v", p.Bytes, err)
 				}
-				l.ch.Finish(l.ctx, 42)
+				var told *mgs.Exit
+				if ours {
+					told = &mgs.Exit{Code: 42}
+				}
+				l.ch.Finish(l.ctx, told)
 				synctest.Wait()
 				if !bytes.Equal(l.client.out.Bytes(), text) || l.client.complete != 1 || l.client.customer != customerMessage {
 					t.Errorf("%d bytes, %d completions, %q", l.client.out.Len(), l.client.complete, l.client.customer)

@@ -30,6 +30,18 @@ type Offer struct {
 	SessionType  string // as mgs has them
 	// Properties are those of the document; clients are told of port sessions'.
 	Properties json.RawMessage
+	// StockPayload is the size in bytes of the payloads of a port session
+	// towards a client that is not ours; 0 is 1,024, what stock agents send.
+	StockPayload int
+}
+
+// extension is what a client of ours is offered.
+func (o Offer) extension() mgs.Extension {
+	e := mgs.Extension{MaxPayload: mgs.LargePayload, Streams: o.SessionType == mgs.SessionNonInteractiveCommands}
+	if o.SessionType == mgs.SessionPort {
+		e.Mux = mgs.MuxWindows
+	}
+	return e
 }
 
 // terminal says whether the session type is one of those whose client has a
@@ -53,6 +65,8 @@ type Peer struct {
 	Answered bool
 	Version  string
 	Ours     bool // takes large payloads, and an exit code in every session
+	Streams  bool // as the Extension's, of both ends
+	Mux      int  // as the Extension's, of both ends; at least 1
 }
 
 // Greeting is how the session begins: the size is zero when none came, First
@@ -76,7 +90,7 @@ func (c *Channel) Ask(o Offer) error {
 	if err != nil {
 		return err
 	}
-	ext, err := mgs.EncodeExtension(mgs.Extension{MaxPayload: mgs.LargePayload})
+	ext, err := mgs.EncodeExtension(o.extension())
 	if err != nil {
 		return err
 	}
@@ -247,10 +261,17 @@ func (c *Channel) answered(now time.Time, p []byte) {
 		}
 	}
 	c.shake.peer.Answered, c.shake.peer.Version = true, clip(r.ClientVersion, 32)
-	var theirs mgs.Extension
-	if theirs, c.shake.peer.Ours = mgs.DecodeExtension(r.Extensions); c.shake.peer.Ours {
+	size := c.shake.offer.StockPayload
+	theirs, ours := mgs.DecodeExtension(r.Extensions)
+	if offered := c.shake.offer.extension(); ours {
 		c.link.SetForgetful(false)
-		if err := c.link.SetPayloadSize(min(theirs.MaxPayload, mgs.LargePayload)); err != nil {
+		size = min(theirs.MaxPayload, mgs.LargePayload)
+		c.shake.peer.Streams = theirs.Streams && offered.Streams
+		c.shake.peer.Mux = min(theirs.Mux, offered.Mux)
+	}
+	c.shake.peer.Ours, c.shake.peer.Mux = ours, max(c.shake.peer.Mux, 1)
+	if size > 0 {
+		if err := c.link.SetPayloadSize(size); err != nil {
 			c.complain("handshake", err)
 		}
 	}

@@ -19,13 +19,14 @@ import (
 // Name is argv[0] of the terminal's process.
 const Name = "ssm-session-terminal"
 
-// Spec is the terminal to open.
+// Spec is the terminal to open, or the program to run without one.
 type Spec struct {
 	Path       string
 	Args       []string
 	Env        []string
 	Dir        string
 	Rows, Cols uint16
+	Pipes      *Pipes `json:",omitempty"` // instead of a terminal
 }
 
 // Exit is how the terminal ended: Error says why there never was one, or that
@@ -33,6 +34,8 @@ type Spec struct {
 type Exit struct {
 	Code    int
 	Signal  string
+	Number  int    // of the signal, 0 for none
+	Name    string // of the signal, as SIGKILL
 	Started bool
 	Error   string
 }
@@ -42,6 +45,32 @@ type Deps struct {
 	In   io.Reader // frames of the session worker; its end hangs up
 	Out  io.Writer // frames for it
 	Open func(context.Context, shell.Spec) (shell.Terminal, error)
+	// System is for programs without a terminal.
+	System System
+}
+
+// hangupGrace is how long what is hung up may take to end by itself.
+const hangupGrace = shell.DefaultGrace
+
+// program is what runs: a shell.Terminal, or a program on pipes.
+type program interface {
+	io.ReadWriter
+	Resize(rows, cols uint16) error
+	Wait(ctx context.Context) (proc.State, error)
+	Hangup() error
+	Close() error
+}
+
+// open starts the program of s.
+func (d Deps) open(ctx context.Context, s Spec) (program, error) {
+	if s.Pipes == nil {
+		return d.Open(ctx, shell.Spec{Path: s.Path, Args: s.Args, Env: s.Env, Dir: s.Dir, Rows: s.Rows, Cols: s.Cols})
+	}
+	p, err := openPipes(d.System, s)
+	if err != nil {
+		return nil, err // not a nil *piped in an interface
+	}
+	return p, nil
 }
 
 // Main is the terminal's process. It returns the exit code when nothing runs in
@@ -65,7 +94,7 @@ func Main(ctx context.Context, d Deps) int {
 		return 1 // the worker went, or is none
 	}
 	c := &child{out: d.Out}
-	t, err := d.Open(ctx, shell.Spec{Path: s.Path, Args: s.Args, Env: s.Env, Dir: s.Dir, Rows: s.Rows, Cols: s.Cols})
+	t, err := d.open(ctx, s)
 	if err != nil {
 		c.exit(Exit{Code: -1, Error: err.Error()})
 		return 1
@@ -81,7 +110,7 @@ func Main(ctx context.Context, d Deps) int {
 
 // child is the terminal with its pumps.
 type child struct {
-	t       shell.Terminal
+	t       program
 	outMu   sync.Mutex
 	out     io.Writer
 	scratch []byte
@@ -89,6 +118,7 @@ type child struct {
 	mu    sync.Mutex
 	wake  sync.Cond // on mu: there is input, or no more
 	input []byte
+	eof   bool // no more input comes
 	over  bool
 }
 
@@ -105,7 +135,15 @@ func (c *child) run(ctx context.Context, r *reader) {
 	go c.listen(r, hangup) // ends with the worker, or with us
 	var typing sync.WaitGroup
 	typing.Go(c.typeInput)
-	newPrinter(c, hangup).run(c.t)
+	var printing sync.WaitGroup
+	if p, ok := c.t.(*piped); ok {
+		defer context.AfterFunc(ctx, hangup)()
+		if p.errors() != nil {
+			printing.Go(func() { newPrinter(c, kindError, hangup).run(p.errors()) })
+		}
+	}
+	newPrinter(c, kindOutput, hangup).run(c.t)
+	printing.Wait()
 	state, err := c.t.Wait(context.WithoutCancel(ctx))
 	c.mu.Lock()
 	c.over = true
@@ -146,11 +184,29 @@ func (c *child) listen(r *reader, hangup func()) {
 			}
 		case kindHangup:
 			hangup()
+		case kindEnd:
+			c.mu.Lock()
+			c.eof = true
+			c.wake.Signal()
+			c.mu.Unlock()
+		case kindSignal:
+			c.told(b)
 		default:
 			return
 		}
 	}
 }
+
+// told passes a signal on to a program without a terminal.
+func (c *child) told(b []byte) {
+	if p, ok := c.t.(*piped); ok && len(b) == 1 {
+		p.signal(proc.Signal(b[0]))
+	}
+}
+
+// typeSize is what a terminal takes at once. Pipes take more, but are not kept
+// from what comes meanwhile either.
+const typeSize = 16 << 10
 
 // typeInput types what came, at the pace at which the terminal takes it.
 func (c *child) typeInput() {
@@ -158,18 +214,19 @@ func (c *child) typeInput() {
 	taken := 0
 	for {
 		c.mu.Lock()
-		for len(c.input) == 0 && !c.over {
+		for len(c.input) == 0 && !c.over && !c.eof {
 			c.wake.Wait()
 		}
-		if c.over {
+		if c.over || len(c.input) == 0 {
 			c.mu.Unlock()
+			c.endInput()
 			return
 		}
 		b := c.input
 		c.input, spare = spare[:0], b
 		c.mu.Unlock()
 		for len(b) > 0 {
-			n, err := c.t.Write(b[:min(len(b), 4096)])
+			n, err := c.t.Write(b[:min(len(b), typeSize)])
 			if err != nil {
 				return
 			}
@@ -186,6 +243,12 @@ func (c *child) typeInput() {
 	}
 }
 
+func (c *child) endInput() {
+	if p, ok := c.t.(*piped); ok {
+		p.EndInput()
+	}
+}
+
 func (c *child) frame(k kind, b []byte) error {
 	c.outMu.Lock()
 	defer c.outMu.Unlock()
@@ -195,6 +258,7 @@ func (c *child) frame(k kind, b []byte) error {
 }
 
 func (c *child) exit(e Exit) {
+	e.Number, e.Name = proc.SignalOf(proc.State{Code: e.Code, Signal: e.Signal})
 	if len(e.Error) > maxFrame/8 {
 		e.Error = e.Error[:maxFrame/8]
 	}

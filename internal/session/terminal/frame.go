@@ -24,6 +24,10 @@ const (
 	kindOutput kind = 6 // from it: bytes that were printed
 	kindTaken  kind = 7 // from it: 32 bits, bytes of input typed since the last
 	kindExit   kind = 8 // from it, last: Exit as JSON
+	// Of programs without a terminal only.
+	kindEnd    kind = 9  // to it: no more input comes
+	kindSignal kind = 10 // to it: a proc.Signal, 8 bits
+	kindError  kind = 11 // from it: bytes that were printed as errors
 )
 
 const (

@@ -113,6 +113,13 @@ func (t *Process) Resize(rows, cols uint16) error {
 	return t.frame(kindSize, binary.BigEndian.AppendUint16(b, cols))
 }
 
+// EndInput ends the standard input of a program without a terminal, behind
+// what was typed.
+func (t *Process) EndInput() error { return t.frame(kindEnd, nil) }
+
+// Signal tells a program without a terminal.
+func (t *Process) Signal(s proc.Signal) error { return t.frame(kindSignal, []byte{byte(s)}) }
+
 // Hangup makes the process end all that runs in the terminal, SIGHUP first and
 // SIGKILL after a while. It does not wait for that. Nothing can be typed after.
 func (t *Process) Hangup() {
@@ -125,40 +132,47 @@ func (t *Process) Hangup() {
 // lies ready is joined. Nothing without an error says that the shell has been
 // started. io.EOF comes when the terminal has ended: see Exit.
 func (t *Process) Read() ([]byte, error) {
+	b, _, err := t.ReadEither()
+	return b, err
+}
+
+// ReadEither is Read that tells what a program without a terminal printed as
+// errors.
+func (t *Process) ReadEither() (b []byte, isError bool, err error) {
 	for {
 		k, b, err := t.r.next()
 		if err != nil {
 			t.end(nil)
-			return nil, io.EOF
+			return nil, false, io.EOF
 		}
 		switch k {
-		case kindOutput:
+		case kindOutput, kindError:
 			if len(b) > 0 {
-				return t.join(b), nil
+				return t.join(k, b), k == kindError, nil
 			}
 		case kindTaken:
 			t.taken(b)
 		case kindOpened:
-			return nil, nil
+			return nil, false, nil
 		case kindExit:
 			var e Exit
 			if json.Unmarshal(b, &e) == nil {
 				t.end(&e)
-				return nil, io.EOF
+				return nil, false, io.EOF
 			}
 		}
 	}
 }
 
-// join moves the output frames that follow b in the buffer up to it.
-func (t *Process) join(b []byte) []byte {
+// join moves the frames of a kind that follow b in the buffer up to it.
+func (t *Process) join(of kind, b []byte) []byte {
 	for {
 		from := t.r.from
 		k, more, ok, err := t.r.buffered()
 		if !ok || err != nil {
 			return b
 		}
-		if k != kindOutput {
+		if k != of {
 			t.r.from = from // for the next Read
 			return b
 		}

@@ -22,6 +22,7 @@ const (
 // person works by the frame.
 type printer struct {
 	c    *child
+	kind kind
 	lost func() // called when nobody is left to print for
 
 	mu     sync.Mutex
@@ -38,8 +39,8 @@ type printer struct {
 	timer  *time.Timer
 }
 
-func newPrinter(c *child, lost func()) *printer {
-	p := &printer{c: c, lost: lost, buf: make([]byte, headerSize, headerSize+outputSize)}
+func newPrinter(c *child, k kind, lost func()) *printer {
+	p := &printer{c: c, kind: k, lost: lost, buf: make([]byte, headerSize, headerSize+outputSize)}
 	p.more.L, p.room.L = &p.mu, &p.mu
 	p.timer = time.AfterFunc(time.Hour, func() {
 		p.mu.Lock()
@@ -138,7 +139,7 @@ func (p *printer) flush() {
 
 // write writes a frame whose payload begins behind its header.
 func (p *printer) write(b []byte) {
-	header(b[:0], kindOutput, len(b)-headerSize)
+	header(b[:0], p.kind, len(b)-headerSize)
 	p.c.outMu.Lock()
 	_, err := p.c.out.Write(b)
 	p.c.outMu.Unlock()

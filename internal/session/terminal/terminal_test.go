@@ -21,7 +21,7 @@ import (
 // TestMain is also the terminal's process.
 func TestMain(m *testing.M) {
 	if os.Args[0] == Name {
-		os.Exit(Main(context.Background(), Deps{In: os.Stdin, Out: os.Stdout, Open: shell.Open}))
+		os.Exit(Main(context.Background(), Deps{In: os.Stdin, Out: os.Stdout, Open: shell.Open, System: system()}))
 	}
 	os.Exit(m.Run())
 }

@@ -31,6 +31,7 @@ type gateway struct {
 	opens  int
 	states []string
 	out    bytes.Buffer
+	errs   bytes.Buffer
 	exits  []string
 	answer mgs.HandshakeResponse
 	size   *mgs.Size
@@ -135,6 +136,8 @@ func (g *gateway) take(b []byte) {
 			}
 		case mgs.PayloadOutput:
 			g.out.Write(p)
+		case mgs.PayloadStdErr:
+			g.errs.Write(p)
 		case mgs.PayloadExitCode:
 			g.exits = append(g.exits, string(p))
 		}
@@ -163,14 +166,28 @@ func (g *gateway) flush() {
 	}
 }
 
-func (g *gateway) typed(text string) {
+func (g *gateway) typed(text string) { g.says(mgs.PayloadOutput, []byte(text)) }
+
+// says sends a payload of the client's.
+func (g *gateway) says(kind uint32, b []byte) {
 	g.mu.Lock()
-	_, err := g.link.Push(time.Now(), mgs.PayloadOutput, []byte(text))
+	_, err := g.link.Push(time.Now(), kind, b)
 	g.mu.Unlock()
 	if err != nil {
 		g.t.Error(err)
 	}
 	g.flush()
+}
+
+// stock makes the client one that is not ours, of the version.
+func (g *gateway) stock(version string) {
+	g.answer.ClientVersion, g.answer.Extensions, g.size = version, nil, nil
+}
+
+// extends makes the client one of ours with these words.
+func (g *gateway) extends(e mgs.Extension) {
+	g.answer.Extensions, _ = mgs.EncodeExtension(e)
+	g.size = nil
 }
 
 // cut ends the connection there is.

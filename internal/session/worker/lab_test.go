@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -36,7 +37,8 @@ func TestMain(m *testing.M) {
 			Executable: exe, Env: os.Environ(), Account: testAccount, Program: testProgram,
 		}))
 	case terminal.Name:
-		os.Exit(terminal.Main(ctx, terminal.Deps{In: os.Stdin, Out: os.Stdout, Open: shell.Open}))
+		os.Exit(terminal.Main(ctx, terminal.Deps{In: os.Stdin, Out: os.Stdout, Open: shell.Open,
+			System: terminal.System{Start: proc.Start, Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants}}))
 	}
 	os.Exit(m.Run())
 }
@@ -48,11 +50,15 @@ func testAccount(bool) (worker.Account, error) {
 	return worker.Account{Home: "/", Dir: "/"}, nil
 }
 
-func testProgram(string, []string) (string, error) {
+func testProgram(name string, _ []string) (string, error) {
 	if p := os.Getenv("TEST_SHELL"); p != "" {
 		return p, nil
 	}
-	return "/bin/sh", nil
+	p, err := exec.LookPath(name)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(p)
 }
 
 const (

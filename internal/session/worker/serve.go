@@ -28,7 +28,9 @@ type program interface {
 func (s *served) newProgram() (program, error) {
 	switch s.req.Type {
 	case mgs.SessionStandardStream, mgs.SessionInteractiveCommands:
-		return &tty{served: s}, nil
+		return &tty{held{served: s}}, nil
+	case mgs.SessionNonInteractiveCommands:
+		return &command{held: held{served: s}}, nil
 	}
 	return nil, fmt.Errorf("session type %.64q is unknown to this version of ssmagent", s.req.Type)
 }

@@ -5,16 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
 
-	"ssmagent/internal/environ"
 	"ssmagent/internal/fsys"
 	"ssmagent/internal/session/channel"
-	"ssmagent/internal/session/terminal"
 	"ssmagent/internal/ssmclient"
-	"ssmagent/internal/wire/mgs"
-	"ssmagent/internal/words"
-	"ssmagent/platform/proc"
 )
 
 // connect opens the data channel in the background and asks the client in.
@@ -83,78 +77,4 @@ func (s *served) open(ctx context.Context, g ssmclient.Gateway) (channel.Conn, e
 		}
 	}
 	return nil, err
-}
-
-// startTerminal starts the process that will hold the terminal, and says what
-// it is to run once the client is there. The process's own environment is the
-// program's: the session's user can read it.
-func (s *served) startTerminal() (*terminal.Process, terminal.Spec, error) {
-	var spec terminal.Spec
-	command, elevated := "", false
-	if s.req.Type != mgs.SessionStandardStream {
-		c, err := s.req.Command()
-		if err != nil {
-			return nil, spec, err
-		}
-		command, elevated = c.Commands, c.RunAsElevated
-	}
-	account, err := s.Account(s.req.Node.AsInvoker || elevated)
-	if err != nil {
-		return nil, spec, err
-	}
-	env := environ.Inherited(s.Env)
-	env = environ.Set(env, "TERM", "xterm-256color")
-	if environ.Get(env, "LANG") == "" {
-		env = environ.Set(env, "LANG", "C.UTF-8")
-	}
-	if account.Home != "" {
-		env = environ.Set(env, "HOME", account.Home)
-	}
-	spec.Env, spec.Dir = env, account.Dir
-	if spec.Args, err = s.words(command); err != nil {
-		return nil, spec, err
-	}
-	if spec.Path, err = s.program(spec.Args[0], env, account.Dir); err != nil {
-		return nil, spec, err
-	}
-	p, err := terminal.Start(s.Start, proc.Spec{
-		Path: s.Executable, Args: []string{terminal.Name}, Env: env, Dir: account.Dir, Group: true, Principal: account.Principal,
-	})
-	return p, spec, err
-}
-
-// program is the file of a command's first word.
-func (s *served) program(name string, env []string, dir string) (string, error) {
-	if filepath.IsAbs(name) {
-		return name, nil
-	}
-	if filepath.Base(name) != name {
-		return filepath.Join(dir, name), nil
-	}
-	return s.Program(name, env)
-}
-
-// words are the program and its arguments that the session's type makes of
-// its command.
-func (s *served) words(command string) ([]string, error) {
-	switch {
-	case s.req.Type == mgs.SessionStandardStream:
-		return []string{"sh"}, nil
-	case s.req.Type == mgs.SessionInteractiveCommands && !s.req.Node.Container:
-		return []string{"sh", "-c", command}, nil
-	}
-	w, err := words.Split(command)
-	if err != nil {
-		return nil, fmt.Errorf("the session's command: %w", err)
-	}
-	return w, nil
-}
-
-// closeTerminal ends the terminal's process.
-func (s *served) closeTerminal(p *terminal.Process) {
-	ctx, done := context.WithTimeout(context.Background(), closeWithin)
-	defer done()
-	if err := p.Close(ctx); err != nil {
-		s.log.Warn("end the terminal's process", "error", err)
-	}
 }

@@ -84,6 +84,12 @@ func (l *lab) processes() []int {
 	l.t.Helper()
 	l.gw.expect("ready> ")
 	l.gw.typed("trap '' HUP; sleep 1000 & (sleep 1001 &); echo pids $$ $! end\n")
+	return l.pids()
+}
+
+// pids are the process ids that were printed.
+func (l *lab) pids() []int {
+	l.t.Helper()
 	re := regexp.MustCompile(`pids (\d+) (\d+) end`)
 	l.gw.await("pids", func() bool { return re.Match(l.gw.out.Bytes()) })
 	var pids []int
