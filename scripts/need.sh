@@ -9,7 +9,9 @@ package() {
 	node) echo nodejs ;;
 	ssh | ssh-keygen) echo openssh-client ;;
 	sshd) echo openssh-server ;;
+	ip) echo iproute2 ;;
 	top) echo procps ;;
+	unshare) echo util-linux ;;
 	vi) echo vim-tiny ;;
 	*) echo "$1" ;;
 	esac

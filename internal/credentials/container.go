@@ -104,10 +104,10 @@ func (c *Chain) get(ctx context.Context, h *http.Client, endpoint string, header
 	})
 }
 
-// call makes a request until it is answered; refused makes the error of an
+// call sends a request until it is answered; refused makes the error of an
 // answer that is not 200. It follows no redirect, which would carry signatures
 // and tokens elsewhere.
-func (c *Chain) call(ctx context.Context, h *http.Client, timeout time.Duration, make func(context.Context) (*http.Request, error), refused func(int, []byte) error) ([]byte, error) {
+func (c *Chain) call(ctx context.Context, h *http.Client, timeout time.Duration, request func(context.Context) (*http.Request, error), refused func(int, []byte) error) ([]byte, error) {
 	if h == nil {
 		h = http.DefaultClient
 	}
@@ -117,7 +117,7 @@ func (c *Chain) call(ctx context.Context, h *http.Client, timeout time.Duration,
 	once := func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
-		r, err := make(ctx)
+		r, err := request(ctx)
 		if err != nil {
 			return backoff.Stop(err)
 		}

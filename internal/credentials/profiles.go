@@ -20,6 +20,7 @@ type profile struct {
 	name   string
 	values section
 	from   string // the file with the access key
+	half   string // says which half of a key is missing; empty: none
 }
 
 // value is nil-safe.
@@ -82,8 +83,8 @@ func readINI(m Machine, name string) (sections map[string]section, note string, 
 }
 
 // get is the profile called name, nil when no file has it. What the
-// credentials file says counts more, and an access key comes whole from one
-// file.
+// credentials file says counts more. Both halves of an access key are of one
+// file, and a token is never taken to the key of the other file.
 func (f *profiles) get(name string) *profile {
 	inConfig, ok := f.inConfig["profile "+name]
 	if !ok {
@@ -96,18 +97,31 @@ func (f *profiles) get(name string) *profile {
 	if inConfig == nil && inCredentials == nil {
 		return nil
 	}
-	p := &profile{name: name, values: section{}, from: f.config}
+	p := &profile{name: name, values: section{}, from: f.config, half: first(half(inCredentials, f.credentials), half(inConfig, f.config))}
 	for k, v := range inConfig {
 		p.values[k] = v
 	}
-	if inCredentials[keyID] != "" && inCredentials[keySecret] != "" {
-		delete(p.values, keyToken)
+	if inCredentials[keyID] != "" {
 		p.from = f.credentials
+		if inConfig[keyID] != "" {
+			delete(p.values, keyToken)
+		}
 	}
 	for k, v := range inCredentials {
 		p.values[k] = v
 	}
 	return p
+}
+
+// half says which half of an access key s lacks.
+func half(s section, file string) string {
+	switch id, secret := s[keyID], s[keySecret]; {
+	case id != "" && secret == "":
+		return keyID + " without " + keySecret + " in " + file
+	case id == "" && secret != "":
+		return keySecret + " without " + keyID + " in " + file
+	}
+	return ""
 }
 
 // where says which files were looked into.

@@ -60,6 +60,8 @@ func TestProfiles(t *testing.T) {
 		"credentials first":    {"[default]\n" + keys("C") + "aws_session_token = old\n", "[default]\n" + keys("K"), "K", ""},
 		"profile default":      {"[default]\n" + keys("D") + "[profile default]\n" + keys("P"), "", "P", ""},
 		"half a key":           {"[default]\naws_access_key_id = K\n", "", "", "profile default has aws_access_key_id without aws_secret_access_key"},
+		"halves in two files":  {"[default]\naws_secret_access_key = s\n", "[default]\naws_access_key_id = K\n", "", "aws_access_key_id without aws_secret_access_key in /home/u/.aws/credentials"},
+		"token of the other":   {"[default]\naws_session_token = t\n" + keys("C"), "[default]\n" + keys("K"), "K", ""},
 		"other half":           {"[default]\naws_secret_access_key = K\n", "", "", "without aws_access_key_id"},
 		"blank in key":         {"[default]\naws_access_key_id = K\n  L\naws_secret_access_key = s\n", "", "", "must be plain text"},
 		"process":              {"[default]\ncredential_process = give me\n", "", "PROC", ""},
@@ -99,7 +101,10 @@ func TestProfiles(t *testing.T) {
 			if name == "role by instance" {
 				f.net = sites(map[string]http.HandlerFunc{"sts.amazonaws.com": tokenService(t), "169.254.169.254": instance("I")})
 			}
-			expect(t, f.chain(t, Options{}), tc.id, tc.says)
+			got := expect(t, f.chain(t, Options{}), tc.id, tc.says)
+			if tc.id == "K" && got.Credentials.SessionToken != "" {
+				t.Errorf("%s with the token of another key", tc.id)
+			}
 		})
 	}
 }

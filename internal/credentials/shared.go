@@ -22,6 +22,9 @@ func (c *Chain) sharedFile(ctx context.Context) (aws.Credentials, error) {
 
 // ofProfile is the credentials of p; via are the profiles that led to it.
 func (c *Chain) ofProfile(ctx context.Context, p *profile, via []string) (aws.Credentials, error) {
+	if p.half != "" {
+		return aws.Credentials{}, fmt.Errorf("profile %s has %s", p.name, p.half)
+	}
 	if len(via) > 0 && p.value(keyID) != "" && p.value(keySecret) != "" {
 		return static(p)
 	}
@@ -102,10 +105,6 @@ func (c *Chain) own(ctx context.Context, p *profile) (aws.Credentials, error) {
 			return aws.Credentials{}, fmt.Errorf("credential_process of profile %s: %w", p.name, err)
 		}
 		return program(b, "credential_process of profile "+p.name)
-	case id != "":
-		return aws.Credentials{}, none("profile %s has %s without %s", p.name, keyID, keySecret)
-	case secret != "":
-		return aws.Credentials{}, none("profile %s has %s without %s", p.name, keySecret, keyID)
 	}
 	return aws.Credentials{}, none("profile %s has no credentials", p.name)
 }
