@@ -20,7 +20,8 @@ func module() Rules {
 			{"internal/wire/frame", "internal/wire/mgs", "internal/wire/mds", "internal/wire/ssm", "internal/wire/doc",
 				"internal/clock", "internal/fsys", "internal/sigv4", "platform", "platform/proc", "platform/ipc", "platform/quickio",
 				"service", "fingerprint", "platform/tty", "internal/arch", "internal/environ", "internal/words",
-				"internal/seal"},
+				"internal/seal",
+				"internal/wire/s3", "internal/wire/logs"},
 			// 1: pure logic over the words, and the seams above a seam
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
 				"internal/config", "internal/socket", "internal/imds", "internal/controlplane/store", "platform/proc/proctest",
@@ -34,10 +35,11 @@ func module() Rules {
 			// 3: doing
 			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/session", "internal/operator", "internal/session/channel",
 				"internal/controlplane/auth", "internal/controlplane/nodes", "internal/controlplane/documents",
-				"internal/controlplane/kms", "internal/datakey"},
+				"internal/controlplane/kms", "internal/datakey",
+				"internal/controlplane/logs", "internal/upload"},
 			// 4: flows
 			{"internal/worker", "internal/session/worker", "internal/command", "internal/session", "internal/controlplane/commands",
-				"internal/controlplane/sessions", "internal/client"},
+				"internal/controlplane/sessions", "internal/client", "internal/controlplane/s3"},
 			// 5: the rims
 			{"internal/agent", "internal/controlplane/gateway",
 				"internal/controlplane/relay", "internal/client/clienttest"},

@@ -24,6 +24,7 @@ import (
 
 	"ssmagent/internal/clock"
 	"ssmagent/internal/controlplane/store"
+	"ssmagent/internal/fsys/fsystest"
 	"ssmagent/internal/sigv4"
 	wire "ssmagent/internal/wire/ssm"
 )
@@ -70,7 +71,7 @@ func newPlane(t *testing.T) *plane {
 	t.Helper()
 	c := &shifted{}
 	p := &plane{t: t, clock: c, opt: Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Account: "111122223333",
-		Clock: c, Log: discard(), WriteSecret: writeSecret}}
+		Clock: c, Log: discard(), WriteSecret: writeSecret, FS: fsystest.NewDisk()}}
 	p.start()
 	return p
 }

@@ -30,8 +30,10 @@ import (
 	"ssmagent/internal/controlplane/nodes"
 	"ssmagent/internal/controlplane/pki"
 	"ssmagent/internal/controlplane/relay"
+	"ssmagent/internal/controlplane/s3"
 	"ssmagent/internal/controlplane/sessions"
 	"ssmagent/internal/controlplane/store"
+	"ssmagent/internal/fsys"
 	"ssmagent/internal/wire/ssm"
 )
 
@@ -40,6 +42,7 @@ const (
 	CredentialsFile = "credentials" // access keys, in the form of AWS's shared file
 	ConfigFile      = "config"      // the region, in the same form
 	storeFile       = "store.db"
+	objectsDir      = "objects" // files of the object store
 )
 
 // Defaults of Options.
@@ -63,6 +66,8 @@ type Options struct {
 	WriteSecret func(path string, data []byte) error
 	// Quick makes of a listener one whose connections cost less; nil for none.
 	Quick func(net.Listener) net.Listener
+	// FS is the disk for the files of the object store.
+	FS fsys.FS
 	// NoGateway refuses control channels: nodes then poll ec2messages.
 	NoGateway bool
 	// TokenLife is how long nodes' credentials last; an hour when zero.
@@ -80,6 +85,7 @@ type Server struct {
 	sessions  *sessions.Service
 	gateway   *gateway.Gateway
 	relay     *relay.Relay
+	objects   *s3.Service
 	handler   http.Handler
 	ready     chan struct{}
 
@@ -126,8 +132,8 @@ func (o *Options) check() error {
 	switch {
 	case o.Dir == "":
 		return errors.New("control plane: no data directory is given")
-	case o.Clock == nil || o.Log == nil || o.WriteSecret == nil:
-		return errors.New("control plane: Clock, Log and WriteSecret are required")
+	case o.Clock == nil || o.Log == nil || o.WriteSecret == nil || o.FS == nil:
+		return errors.New("control plane: Clock, Log, WriteSecret and FS are required")
 	case o.Listen == "" && o.TLSListen == "":
 		return errors.New("control plane: neither Listen nor TLSListen is given")
 	case len(o.Account) != 12 || strings.Trim(o.Account, "0123456789") != "":
@@ -171,6 +177,10 @@ func (s *Server) assemble() error {
 	verifier := auth.New(auth.Options{Keys: keys, Issuer: issuer, Account: o.Account, Clock: o.Clock, PublicKey: s.nodes.PublicKey})
 	s.gateway = gateway.New(gateway.Options{Queue: s.commands, Sessions: s.sessions, Clock: o.Clock, Log: o.Log.With("part", "gateway"), Verify: verifier.Caller, Endpoint: s.url})
 	s.relay = relay.New(relay.Options{Sessions: s.sessions, Clock: o.Clock, Log: o.Log.With("part", "relay"), Verify: verifier.Caller})
+	s.objects, err = s3.New(s3.Options{Dir: filepath.Join(o.Dir, objectsDir), FS: o.FS, DB: s.db, Clock: o.Clock, Log: o.Log.With("part", "s3"), Region: o.Region, Names: o.Names, Verify: verifier.Storage})
+	if err != nil {
+		return err
+	}
 	s.sessions.SetPusher(s.gateway)
 	s.sessions.SetChannels(s.relay)
 	s.nodes.SetPresence(s.gateway)
@@ -217,7 +227,13 @@ func (s *Server) routes(v *auth.Verifier) http.Handler {
 		mux.Handle("/v1/data-channel/", s.relay.Handler())
 	}
 	mux.HandleFunc("/", nothing)
-	return auth.Guard(s.opt.Names, mux)
+	return auth.Guard(s.opt.Names, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.objects.Mine(r) { // before the mux, which would clean up the path: a key may have // and .. in it
+			s.objects.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
 }
 
 // nothing answers what no service has, as a browser's look at the address.

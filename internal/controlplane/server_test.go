@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ssmagent/internal/clock"
+	"ssmagent/internal/fsys/fsystest"
 )
 
 func TestRun(t *testing.T) {
@@ -156,7 +157,7 @@ func TestDamagedCredentials(t *testing.T) {
 
 func BenchmarkStart(b *testing.B) {
 	for b.Loop() {
-		s, err := New(Options{Dir: b.TempDir(), Listen: "127.0.0.1:0", TLSListen: "127.0.0.1:0", Clock: clock.Real{}, Log: discard(), WriteSecret: writeSecret})
+		s, err := New(Options{Dir: b.TempDir(), Listen: "127.0.0.1:0", TLSListen: "127.0.0.1:0", Clock: clock.Real{}, Log: discard(), WriteSecret: writeSecret, FS: fsystest.NewDisk()})
 		if err != nil {
 			b.Fatal(err)
 		}

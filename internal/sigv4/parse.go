@@ -36,6 +36,9 @@ type Signature struct {
 	Value         string    // hex for HMAC, base64 for RSA-PSS
 	Time          time.Time // X-Amz-Date; its age is for the caller to judge
 	Token         string    // X-Amz-Security-Token, "" without
+	// Of requests to S3 only:
+	Payload string        // X-Amz-Content-Sha256
+	Expires time.Duration // of a presigned request, 0 for others
 }
 
 // Parse reads the signature of r. Its errors are ErrUnsigned and ErrMalformed.

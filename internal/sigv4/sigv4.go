@@ -89,11 +89,16 @@ func (s Signature) Verify(r *http.Request, body []byte, secret string) bool {
 	if !ok || secret == "" {
 		return false
 	}
+	return hmac.Equal([]byte(hex.EncodeToString(mac(s.key(secret), text))), []byte(s.Value))
+}
+
+// key is the key that secret gives for the signature's day, region and service.
+func (s Signature) key(secret string) []byte {
 	key := []byte("AWS4" + secret)
 	for _, part := range []string{s.Day, s.Region, s.Service, terminator} {
 		key = mac(key, part)
 	}
-	return hmac.Equal([]byte(hex.EncodeToString(mac(key, text))), []byte(s.Value))
+	return key
 }
 
 func mac(key []byte, text string) []byte {
@@ -108,17 +113,23 @@ func (s Signature) scope() string {
 
 // stringToSign is false when a header that is listed as signed is not there.
 func (s Signature) stringToSign(r *http.Request, body []byte) (string, bool) {
-	canonical, ok := canonicalRequest(r, s.SignedHeaders, body)
-	if !ok {
-		return "", false
-	}
-	sum := sha256.Sum256([]byte(canonical))
-	return strings.Join([]string{algorithm, s.Time.UTC().Format(timeFormat), s.scope(), hex.EncodeToString(sum[:])}, "\n"), true
+	canonical, ok := canonicalRequest(r, s.SignedHeaders, canonicalPath(r.URL), canonicalQuery(r.URL.Query()), hexSum(body))
+	return s.textOf(canonical), ok
 }
 
-func canonicalRequest(r *http.Request, signed []string, body []byte) (string, bool) {
+// textOf is what is signed of a canonical request.
+func (s Signature) textOf(canonical string) string {
+	return strings.Join([]string{algorithm, s.Time.UTC().Format(timeFormat), s.scope(), hexSum([]byte(canonical))}, "\n")
+}
+
+func hexSum(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+func canonicalRequest(r *http.Request, signed []string, path, query, payload string) (string, bool) {
 	var b strings.Builder
-	b.WriteString(r.Method + "\n" + canonicalPath(r.URL) + "\n" + canonicalQuery(r.URL) + "\n")
+	b.WriteString(r.Method + "\n" + path + "\n" + query + "\n")
 	for _, name := range signed {
 		v, ok := headerValue(r, name)
 		if !ok {
@@ -126,8 +137,7 @@ func canonicalRequest(r *http.Request, signed []string, body []byte) (string, bo
 		}
 		b.WriteString(name + ":" + v + "\n")
 	}
-	sum := sha256.Sum256(body)
-	b.WriteString("\n" + strings.Join(signed, ";") + "\n" + hex.EncodeToString(sum[:]))
+	b.WriteString("\n" + strings.Join(signed, ";") + "\n" + payload)
 	return b.String(), true
 }
 
@@ -192,9 +202,9 @@ func canonicalPath(u *url.URL) string {
 	return escape(p, true)
 }
 
-func canonicalQuery(u *url.URL) string {
+func canonicalQuery(q url.Values) string {
 	var pairs [][2]string
-	for k, vs := range u.Query() {
+	for k, vs := range q {
 		for _, v := range vs {
 			pairs = append(pairs, [2]string{escape(k, false), escape(v, false)})
 		}

@@ -84,7 +84,7 @@ func TestVectors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, _ := canonicalRequest(r, s.SignedHeaders, []byte(v.BodyUtf8)); got != v.CanonicalRequest {
+			if got, _ := canonicalRequest(r, s.SignedHeaders, canonicalPath(r.URL), canonicalQuery(r.URL.Query()), hexSum([]byte(v.BodyUtf8))); got != v.CanonicalRequest {
 				t.Errorf("canonical request\n got %q\nwant %q", got, v.CanonicalRequest)
 			}
 			if !s.Verify(r, []byte(v.BodyUtf8), v.SecretAccessKey) {

@@ -51,7 +51,7 @@ func serveMain(ctx context.Context, s streams, args []string) int {
 		return exitUsage
 	}
 	disk := fileSystem(*root)
-	o.Dir, o.Names, o.Log, o.NoGateway = p.ControlPlane, names, log, !*gateway
+	o.Dir, o.Names, o.Log, o.FS, o.NoGateway = p.ControlPlane, names, log, disk, !*gateway
 	o.WriteSecret = func(path string, data []byte) error { return fsys.WriteFile(disk, path, data, 0o600) }
 	srv, err := controlplane.New(o)
 	if err != nil {

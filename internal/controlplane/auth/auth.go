@@ -12,6 +12,7 @@ import (
 	"ssmagent/internal/clock"
 	"ssmagent/internal/controlplane/api"
 	"ssmagent/internal/sigv4"
+	"ssmagent/internal/wire/logs"
 	"ssmagent/internal/wire/mds"
 	"ssmagent/internal/wire/ssm"
 )
@@ -53,13 +54,17 @@ func (v *Verifier) Caller(r *http.Request, body []byte) (api.Caller, *api.Error)
 		return api.Caller{}, refuse("InvalidSignatureException", "the credential is scoped to service %q, this call needs %q", s.Service, want)
 	}
 	c := api.Caller{Account: v.opt.Account, Region: s.Region, SourceIP: api.SourceIP(r), AccessKeyID: s.CredentialID}
+	holds := func(secret string) bool { return s.Verify(r, body, secret) }
 	switch {
 	case s.Token != "":
-		return v.role(c, s, r, body)
+		return v.role(c, s, holds)
 	case strings.HasPrefix(s.CredentialID, "mi-"):
 		return v.nodeKey(c, s, r, body)
 	}
-	return v.operator(c, s, r, body)
+	if c, e := v.operator(c, s, holds); e != nil || r.Header.Get(headerKeyProof) == "" {
+		return c, e
+	}
+	return v.keyProof(c, r, body)
 }
 
 // ServiceOf is the service name that a signature on r must be scoped to.
@@ -70,6 +75,8 @@ func ServiceOf(r *http.Request) string {
 		return "ssm"
 	case prefix == mds.TargetPrefix:
 		return "ec2messages"
+	case prefix == logs.TargetPrefix:
+		return "logs"
 	case strings.HasPrefix(r.URL.Path, "/v1/"):
 		return "ssmmessages"
 	}
@@ -91,28 +98,27 @@ func (v *Verifier) fresh(t time.Time) *api.Error {
 	return nil
 }
 
-func (v *Verifier) operator(c api.Caller, s sigv4.Signature, r *http.Request, body []byte) (api.Caller, *api.Error) {
+// operator and role tell whose access key the signature names; holds says
+// whether it was made with a secret.
+func (v *Verifier) operator(c api.Caller, s sigv4.Signature, holds func(secret string) bool) (api.Caller, *api.Error) {
 	key, ok := v.opt.Keys.find(s.CredentialID)
 	if !ok {
 		return api.Caller{}, refuse("UnrecognizedClientException", "the access key %q is not one of this control plane: use the credentials file that it wrote", clip(s.CredentialID))
 	}
-	if !s.Verify(r, body, key.Secret) {
+	if !holds(key.Secret) {
 		return api.Caller{}, mismatch("the secret access key")
 	}
 	c.Kind, c.UserID = api.Operator, key.ID
 	c.ARN = fmt.Sprintf("arn:aws:iam::%s:user/%s", v.opt.Account, key.Name)
-	if r.Header.Get(headerKeyProof) != "" {
-		return v.keyProof(c, r, body)
-	}
 	return c, nil
 }
 
-func (v *Verifier) role(c api.Caller, s sigv4.Signature, r *http.Request, body []byte) (api.Caller, *api.Error) {
+func (v *Verifier) role(c api.Caller, s sigv4.Signature, holds func(secret string) bool) (api.Caller, *api.Error) {
 	t, err := v.opt.Issuer.open(s.Token)
 	if err != nil || t.AccessKeyID != s.CredentialID {
 		return api.Caller{}, refuse("UnrecognizedClientException", "the security token is not one that this control plane issued for this access key")
 	}
-	if !s.Verify(r, body, t.Secret) {
+	if !holds(t.Secret) {
 		return api.Caller{}, mismatch("the secret access key")
 	}
 	if !v.opt.Clock.Now().Before(t.Expires) {

@@ -44,6 +44,11 @@ func ours(host string, own map[string]bool) bool {
 	if own[host] {
 		return true
 	}
+	for name := range own {
+		if strings.HasSuffix(host, "."+name) { // a bucket of the object store
+			return true
+		}
+	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsLoopback()
 }
