@@ -42,7 +42,7 @@ func module() Rules {
 				"internal/controlplane/sessions", "internal/client", "internal/controlplane/s3"},
 			// 5: the rims
 			{"internal/agent", "internal/controlplane/gateway",
-				"internal/controlplane/relay", "internal/client/clienttest"},
+				"internal/controlplane/relay", "internal/client/clienttest", "internal/client/forward"},
 			{"internal/controlplane", "internal/agenttest"},
 			// 7: the programs
 			{"cmd/internal/connect"},

@@ -46,6 +46,9 @@ type Options struct {
 	// Accept judges the session type of the handshake and its properties; its
 	// error is what the agent is told, and the person. nil takes every type.
 	Accept func(sessionType string, properties json.RawMessage) error
+	// Streams asks for the standard streams of a command apart, which the agent
+	// may not know: see Peer.
+	Streams bool
 	// Notify is told of the connection's fate, from Run; nil: nobody is.
 	Notify func(Event)
 	Clock  clock.Clock  // nil: the machine's
@@ -100,6 +103,8 @@ type Peer struct {
 	SessionType  string // as mgs has them; Standard_Stream without a handshake
 	Properties   json.RawMessage
 	Ours         bool // it takes large payloads and reports exit codes
+	Streams      bool // the command's standard streams are apart, and input can end
+	Mux          int  // version of smux in port sessions; 0 is 1
 }
 
 // Session is one session. Its methods are safe for concurrent use, but there

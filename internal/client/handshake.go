@@ -90,7 +90,7 @@ func (s *Session) answer(now time.Time, p []byte) {
 	}
 	var theirs mgs.Extension
 	if theirs, s.peer.Ours = mgs.DecodeExtension(r.Extensions); s.peer.Ours {
-		if resp.Extensions, err = mgs.EncodeExtension(mgs.Extension{MaxPayload: mgs.LargePayload}); err != nil {
+		if resp.Extensions, err = mgs.EncodeExtension(s.agree(theirs)); err != nil {
 			s.complain("handshake", err)
 		}
 	}
@@ -109,6 +109,19 @@ func (s *Session) answer(now time.Time, p []byte) {
 		s.size.allowed = true
 		s.pushSize(now)
 	}
+}
+
+// agree takes of the agent's offers what we know and want, which then holds.
+func (s *Session) agree(theirs mgs.Extension) mgs.Extension {
+	mine := mgs.Extension{MaxPayload: mgs.LargePayload}
+	if s.opt.Streams && theirs.Streams && s.peer.SessionType == mgs.SessionNonInteractiveCommands {
+		mine.Streams = true
+	}
+	if theirs.Mux >= mgs.MuxWindows && s.peer.SessionType == mgs.SessionPort {
+		mine.Mux = mgs.MuxWindows
+	}
+	s.peer.Streams, s.peer.Mux = mine.Streams, max(mine.Mux, 1)
+	return mine
 }
 
 // process does what the agent asks for.

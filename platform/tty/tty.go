@@ -35,6 +35,10 @@ func Size(files ...*os.File) (cols, rows uint32, ok bool) {
 // terminal shows what is written.
 func Resized(ctx context.Context, out *os.File) <-chan struct{} { return resized(ctx, out) }
 
+// Escapes says whether the terminal out obeys escape sequences, after it was
+// told to.
+func Escapes(out *os.File) bool { return escapes(out) }
+
 // Raw is a terminal in raw mode: every key comes at once as the bytes that it
 // sends, in UTF-8, and the output goes through untouched.
 type Raw struct {

@@ -27,6 +27,8 @@ func size(f *os.File) (cols, rows uint32, err error) {
 	return uint32(ws.Col), uint32(ws.Row), nil
 }
 
+func escapes(*os.File) bool { return os.Getenv("TERM") != "dumb" }
+
 func makeRaw(in, _ *os.File) (func() error, error) {
 	fd := int(in.Fd())
 	before, err := unix.IoctlGetTermios(fd, unix.TCGETS)

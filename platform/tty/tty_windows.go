@@ -52,6 +52,13 @@ func size(f *os.File) (cols, rows uint32, err error) {
 	return uint32(max(int(w.Right)-int(w.Left)+1, 0)), uint32(max(int(w.Bottom)-int(w.Top)+1, 0)), nil
 }
 
+func escapes(out *os.File) bool {
+	var mode uint32
+	h := windows.Handle(out.Fd())
+	return windows.GetConsoleMode(h, &mode) == nil &&
+		windows.SetConsoleMode(h, mode|windows.ENABLE_PROCESSED_OUTPUT|windows.ENABLE_VIRTUAL_TERMINAL_PROCESSING) == nil
+}
+
 // undo is a list of steps back, the last one first.
 type undo []func() error
 

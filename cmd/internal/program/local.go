@@ -24,6 +24,7 @@ and a client for it and for AWS.
   ssm-local nodes                 list the managed nodes
   ssm-local run NODE -- COMMAND…  run a shell command on a node
   ssm-local shell NODE            open a shell on a node
+  ssm-local forward NODE PORT…    carry connections to ports of a node, or beyond it
   ssm-local demo                  the main job on this machine, below one folder
 
 Each takes -h. Clients find the control plane by -root or -endpoint-url; without
@@ -33,7 +34,7 @@ credentials.
 
 // localMain is ssm-local.
 func localMain(ctx context.Context, s streams, args []string) int {
-	verbs := map[string]entry{"serve": serveMain, "activate": activateMain, "nodes": nodesMain, "run": runMain, "shell": shellMain, "demo": demoMain}
+	verbs := map[string]entry{"serve": serveMain, "activate": activateMain, "nodes": nodesMain, "run": runMain, "shell": shellMain, "forward": forwardMain, "demo": demoMain}
 	if len(args) == 0 {
 		fmt.Fprint(s.err, localHelp)
 		return exitUsage

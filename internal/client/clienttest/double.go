@@ -47,6 +47,7 @@ type Options struct {
 	Customer     string       // message of the completion
 	Listener     net.Listener // nil: one on the loopback
 	Window       int          // bytes in flight to the client; 0: the default
+	Plain        bool         // an agent of ours that offers nothing but large payloads
 }
 
 // Double is a gateway with an agent behind it, for one session. The test plays
@@ -104,11 +105,12 @@ func NewDouble(tb testing.TB, o Options) *Double {
 		d.server.Listener = o.Listener
 	}
 	d.server.Start()
-	tb.Cleanup(d.stop)
+	tb.Cleanup(d.Stop)
 	return d
 }
 
-func (d *Double) stop() {
+// Stop ends the Double before the test does.
+func (d *Double) Stop() {
 	d.mu.Lock()
 	d.closed = true
 	if d.conn != nil {
@@ -137,11 +139,23 @@ func (d *Double) greet() error {
 	}
 	if d.opt.Style == Ours {
 		var err error
-		if r.Extensions, err = mgs.EncodeExtension(mgs.Extension{MaxPayload: mgs.LargePayload}); err != nil {
+		if r.Extensions, err = mgs.EncodeExtension(d.offers()); err != nil {
 			return err
 		}
 	}
 	return d.pushJSON(mgs.PayloadHandshakeRequest, r)
+}
+
+func (d *Double) offers() mgs.Extension {
+	e := mgs.Extension{MaxPayload: mgs.LargePayload}
+	switch {
+	case d.opt.Plain:
+	case d.opt.SessionType == mgs.SessionPort:
+		e.Mux = mgs.MuxWindows
+	case d.opt.SessionType == mgs.SessionNonInteractiveCommands:
+		e.Streams = true
+	}
+	return e
 }
 
 func (d *Double) pushJSON(t uint32, v any) error {
