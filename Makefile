@@ -44,8 +44,8 @@ test-e2e: build ## real processes over real sockets, driven by other people's cl
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin $(TOOLS)/npm/node_modules
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 4m ./internal/e2e/...
 
-bench: build ## timings and sizes of the real processes, into build/bench.json
-	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go run ./cmd/internal/bench -out build/bench.json
+bench: build $(TOOLS)/session-manager-plugin ## timings and sizes of the real processes, into build/bench.json
+	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go run ./cmd/internal/bench -plugin $(TOOLS)/session-manager-plugin -out build/bench.json
 
 FUZZTIME ?= 60s
 fuzz: ## every decoder's fuzz test for FUZZTIME (60s each)

@@ -32,7 +32,9 @@ type bench struct {
 	idle     time.Duration
 	soakRuns int
 	only     string
+	plugin   string // the stock client's program
 	root     string
+	url      string
 	plane    *running
 	agent    *running
 	client   *operator.Client
@@ -44,15 +46,22 @@ type bench struct {
 type running struct {
 	cmd     *exec.Cmd
 	started time.Time
-	lines   chan string
+	lines   chan logLine
 	done    chan struct{}
+}
+
+// logLine is a line and when it came.
+type logLine struct {
+	text string
+	at   time.Time
 }
 
 func launch(bin, name string, args ...string) (*running, error) {
 	r, w := io.Pipe()
-	p := &running{cmd: exec.Command(filepath.Join(bin, name), args...), lines: make(chan string, 1024), done: make(chan struct{})}
+	p := &running{cmd: exec.Command(filepath.Join(bin, name), args...), lines: make(chan logLine, 1024), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = w, w
 	p.cmd.Env = append(os.Environ(), "AWS_EC2_METADATA_DISABLED=true")
+	p.cmd.WaitDelay = time.Second // sessions that outlive an agent have its standard error
 	p.started = time.Now()
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
@@ -62,7 +71,7 @@ func launch(bin, name string, args ...string) (*running, error) {
 		defer close(p.lines)
 		for s := bufio.NewScanner(r); s.Scan(); {
 			select {
-			case p.lines <- s.Text():
+			case p.lines <- logLine{s.Text(), time.Now()}:
 			default:
 			}
 		}
@@ -79,8 +88,8 @@ func (p *running) line(text string) (string, time.Time, error) {
 			if !ok {
 				return "", time.Time{}, fmt.Errorf("%s ended before it said %q", p.cmd.Path, text)
 			}
-			if strings.Contains(l, text) {
-				return l, time.Now(), nil
+			if strings.Contains(l.text, text) {
+				return l.text, l.at, nil
 			}
 		case <-limit:
 			return "", time.Time{}, fmt.Errorf("%s never said %q", p.cmd.Path, text)
@@ -125,12 +134,17 @@ func (b *bench) run() error {
 	}{
 		{"", []func(context.Context) error{b.setUp, b.startStop, b.size}},
 		{"commands", []func(context.Context) error{b.single, b.queued, b.worker}},
-		{"sessions", []func(context.Context) error{b.prompt, b.echo, b.flood, b.paste, b.many}},
+		{"prompt", []func(context.Context) error{b.prompt}},
+		{"keys", []func(context.Context) error{b.echo, b.echoPlugin, b.echoBeside}},
+		{"output", []func(context.Context) error{b.flood}},
+		{"paste", []func(context.Context) error{b.paste}},
+		{"many", []func(context.Context) error{b.many}},
 		{"soak", []func(context.Context) error{b.soak}},
 		{"idle", []func(context.Context) error{b.watchIdle}},
 	}
+	wanted := strings.Split(strings.ReplaceAll(b.only, "sessions", "prompt,keys,output,paste,many"), ",")
 	for _, p := range parts {
-		if p.name != "" && b.only != "" && !slices.Contains(strings.Split(b.only, ","), p.name) {
+		if p.name != "" && b.only != "" && !slices.Contains(wanted, p.name) {
 			continue
 		}
 		for _, step := range p.steps {
@@ -158,6 +172,7 @@ func (b *bench) setUp(ctx context.Context) (err error) {
 		return err
 	}
 	url := strings.Fields(l[strings.Index(l, "ready at ")+9:])[0]
+	b.url = url
 	p := platform.PathsBelow(b.root)
 	if b.client, err = connect.Operator(p, connect.Target{}, "bench"); err != nil {
 		return err
@@ -254,8 +269,8 @@ func (b *bench) deliveries() ([]float64, error) {
 	for {
 		select {
 		case l := <-b.plane.lines:
-			if i := strings.Index(l, "since_delivery="); i >= 0 {
-				d, err := time.ParseDuration(strings.Fields(l[i+len("since_delivery="):])[0])
+			if i := strings.Index(l.text, "since_delivery="); i >= 0 {
+				d, err := time.ParseDuration(strings.Fields(l.text[i+len("since_delivery="):])[0])
 				if err != nil {
 					return nil, err
 				}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -68,6 +69,31 @@ func processesOf(root, prefix string) []int {
 		if err == nil && bytes.HasPrefix(cmd, []byte(prefix)) && bytes.Contains(cmd, []byte(root)) {
 			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
 			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// sessionProcesses are the workers of sessions below root and the processes of
+// their terminals, whose command lines name no folder.
+func sessionProcesses(root string) []int {
+	all := processesOf(root, "ssm-session")
+	for _, pid := range slices.Clone(all) {
+		all = append(all, children(pid)...)
+	}
+	return all
+}
+
+// children lists the children of pid that are processes of a session.
+func children(pid int) (pids []int) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, name := range lists {
+		b, _ := os.ReadFile(name)
+		for _, f := range strings.Fields(string(b)) {
+			child, _ := strconv.Atoi(f)
+			if cmd, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", child)); err == nil && bytes.HasPrefix(cmd, []byte("ssm-session")) {
+				pids = append(pids, child)
+			}
 		}
 	}
 	return pids
