@@ -3,6 +3,7 @@ package e2e
 import (
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -121,8 +122,10 @@ func TestSessionPipedInput(t *testing.T) {
 	n.noShells(pid)
 }
 
-// TestSessionNpm opens a shell with npm's ssm-session, which answers no
-// handshake and acknowledges in a way of its own.
+// TestSessionNpm opens shells with npm's ssm-session, which answers no
+// handshake and acknowledges in a way of its own. One that tells its size gets
+// a shell of that size at once; one that tells none is waited for a second, and
+// then gets 80 columns and 24 rows.
 func TestSessionNpm(t *testing.T) {
 	t.Parallel()
 	node, err := exec.LookPath("node")
@@ -131,25 +134,33 @@ func TestSessionNpm(t *testing.T) {
 	}
 	p := newPlane(t)
 	n := p.node(&ssm.CreateActivationInput{})
-	out, err := p.sdk().StartSession(t.Context(), &ssm.StartSessionInput{Target: &n.id})
-	if err != nil {
-		t.Fatal(err)
+	for i, tc := range []struct {
+		told, size  string
+		least, most int // milliseconds until the first output
+	}{{"34 197", "34 197", 0, 10_000}, {"0 0", "24 80", 990, 10_000}} {
+		out, err := p.sdk().StartSession(t.Context(), &ssm.StartSessionInput{Target: &n.id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(node, filepath.Join("testdata", "ssm-session.js"))
+		cmd.Env = environment(t, "NODE_PATH="+filepath.Join(tools(t, "npm/node_modules"), "npm", "node_modules"), "STREAM_URL="+*out.StreamUrl, "TOKEN="+*out.TokenValue, "SIZE="+tc.told)
+		pe := script(t, cmd)
+		took, err := strconv.Atoi(pe.sees(`first output after (\d+) ms`)[1])
+		if err != nil || took < tc.least || took > tc.most {
+			t.Errorf("%s: the shell began after %d ms", tc.told, took)
+		}
+		pe.types("stty size; echo $((6*7)) $$\n")
+		m := pe.sees(`\n(\d+ \d+)\r*\n42 (\d+)\r*\n`)
+		if m[1] != tc.size {
+			t.Errorf("%s: the size is %s", tc.told, m[1])
+		}
+		pe.types("exit\n")
+		if code := pe.ends(); code != 0 {
+			t.Errorf("exit: the client ended with %d", code)
+		}
+		p.history(n.id, i+1)
+		n.noShells(m[2])
 	}
-	cmd := exec.Command(node, filepath.Join("testdata", "ssm-session.js"))
-	cmd.Env = environment(t, "NODE_PATH="+filepath.Join(tools(t, "npm/node_modules"), "npm", "node_modules"), "STREAM_URL="+*out.StreamUrl, "TOKEN="+*out.TokenValue)
-	pe := script(t, cmd)
-	pe.sees(`[#$] $`)
-	pe.types("stty size; echo $((6*7)) $$\n")
-	m := pe.sees(`\n(\d+ \d+)\r*\n42 (\d+)\r*\n`)
-	if m[1] != "34 197" && m[1] != "24 80" {
-		t.Errorf("the size is %s", m[1])
-	}
-	pe.types("exit\n")
-	if code := pe.ends(); code != 0 {
-		t.Errorf("exit: the client ended with %d", code)
-	}
-	p.history(n.id, 1)
-	n.noShells(m[2])
 }
 
 func TestSessionRefused(t *testing.T) {

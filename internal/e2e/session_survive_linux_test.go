@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"fmt"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
@@ -104,4 +106,27 @@ func TestSessionEndsWhileAgentIsAway(t *testing.T) {
 	s.n.start()
 	s.p.connected(s.n, types.ConnectionStatusConnected)
 	s.p.history(s.n.id, 3)
+}
+
+// TestSessionHangupWithoutService: a client whose service is gone does not stay
+// long when its terminal goes too.
+func TestSessionHangupWithoutService(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	n := p.node(&ssm.CreateActivationInput{})
+	pe := sit(t, p.shell(p.url, n.id), 80, 24)
+	pe.sees(`[#$] $`)
+	p.kill()
+	pe.sees(`the connection is lost`)
+	since := time.Now()
+	if err := pe.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	pe.sees(`could not be terminated`)
+	if code := pe.ends(); code != 255 {
+		t.Errorf("the client ended with %d", code)
+	}
+	if took := time.Since(since); took > 8*time.Second {
+		t.Errorf("it stayed for %v", took)
+	}
 }

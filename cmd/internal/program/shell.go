@@ -14,8 +14,9 @@ import (
 	"ssmagent/internal/wire/ssm"
 )
 
-// leaveWithin bounds the call that ends a session when we leave.
-const leaveWithin = 5 * time.Second
+// leaveWithin bounds the calls that end a session when we leave: long enough for
+// another attempt, short enough for who waits for a prompt.
+const leaveWithin = 3 * time.Second
 
 // shellMain is `ssm-local shell`: its exit code is the remote one; 255 is ours.
 func shellMain(ctx context.Context, s streams, args []string) int {

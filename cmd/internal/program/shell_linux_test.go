@@ -3,6 +3,7 @@ package program
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"syscall"
@@ -185,6 +186,45 @@ func TestShellAway(t *testing.T) {
 	if desk.mode(t) != desk.before {
 		t.Error("the terminal is not as it was")
 	}
+}
+
+// TestShellLeavesOnce: a signal and the end of the terminal together make one
+// call, which has a deadline.
+func TestShellLeavesOnce(t *testing.T) {
+	t.Parallel()
+	desk := newDesk(t)
+	d := clienttest.NewDouble(t, clienttest.Options{})
+	c := &stubborn{calls: calls{d: d}, called: make(chan context.Context, 10), answer: make(chan struct{})}
+	ctx, cancel := context.WithCancel(t.Context())
+	code := make(chan int, 1)
+	go func() {
+		code <- openShell(ctx, streams{desk.terminal, desk.terminal, desk.terminal}, c, ssm.StartSessionInput{Target: "mi-1"})
+	}()
+	desk.shows(t, "help")
+	cancel()
+	call := <-c.called
+	if left, ok := call.Deadline(); !ok || time.Until(left) > leaveWithin {
+		t.Errorf("it may take until %v", left)
+	}
+	desk.types(t, "\r~.")
+	desk.types(t, "\r~.")
+	close(c.answer)
+	if n := <-code; n != 255 || len(c.called) != 0 {
+		t.Errorf("code %d, %d more calls", n, len(c.called))
+	}
+}
+
+// stubborn answers TerminateSession late, and with an error.
+type stubborn struct {
+	calls
+	called chan context.Context
+	answer chan struct{}
+}
+
+func (c *stubborn) TerminateSession(ctx context.Context, _ string) error {
+	c.called <- ctx
+	<-c.answer
+	return errors.New("the service is gone")
 }
 
 // TestShellPanic: not even a bug of ours leaves a terminal in raw mode.

@@ -20,6 +20,7 @@ type sitting struct {
 	s       streams
 	in, out *os.File // nil when they are no files
 	session *client.Session
+	leaving sync.Once
 
 	mu    sync.Mutex
 	raw   *tty.Raw // nil: the input is no terminal
@@ -154,16 +155,20 @@ func (sh *sitting) told(e client.Event) {
 	}
 }
 
-// leave ends the session, also when ctx is over.
+// leave ends the session, also when ctx is over. A signal, the end of the
+// terminal and a write that fails may all ask for it, together even: who comes
+// later waits for the first, and nothing is tried twice.
 func (sh *sitting) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveWithin)
-	defer cancel()
-	sh.mu.Lock()
-	sh.left = true
-	sh.mu.Unlock()
-	if err := sh.session.Leave(ctx); err != nil {
-		sh.say("the session could not be terminated, it ends when it has been idle for long enough: %v", err)
-	}
+	sh.leaving.Do(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveWithin)
+		defer cancel()
+		sh.mu.Lock()
+		sh.left = true
+		sh.mu.Unlock()
+		if err := sh.session.Leave(ctx); err != nil {
+			sh.say("the session could not be terminated, it ends when it has been idle for long enough: %v", err)
+		}
+	})
 }
 
 // read takes what is typed until the input ends or the session does. The end

@@ -2,11 +2,14 @@
 const WebSocket = require("ws");
 const { ssm } = require("ssm-session");
 
-const size = { rows: 34, cols: 197 };
+const [rows, cols] = process.env.SIZE.split(" ").map(Number);
+let opened; // when
+let shown = false;
 const socket = new WebSocket(process.env.STREAM_URL);
 socket.binaryType = "arraybuffer";
 socket.onopen = () => {
-  ssm.init(socket, { token: process.env.TOKEN, termOptions: size });
+  opened = Date.now();
+  ssm.init(socket, { token: process.env.TOKEN, termOptions: { rows, cols } });
 };
 socket.onmessage = (event) => {
   const m = ssm.decode(event.data);
@@ -15,6 +18,10 @@ socket.onmessage = (event) => {
     return;
   }
   ssm.sendACK(socket, m);
+  if (m.payloadType === 1 && !shown) {
+    shown = true;
+    console.error(`[first output after ${Date.now() - opened} ms]`);
+  }
   if (m.payloadType === 1) process.stdout.write(Buffer.from(m.payload));
 };
 socket.onclose = () => process.exit(0);
