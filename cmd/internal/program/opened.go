@@ -30,8 +30,8 @@ type opened struct {
 }
 
 // openSession starts a session. accept judges its type, notify hears of the
-// connection; both as in client.Options.
-func openSession(ctx context.Context, c sessions, in ssm.StartSessionInput, accept func(string, json.RawMessage) error, notify func(client.Event)) (opened, error) {
+// connection; both as in client.Options, which more may change.
+func openSession(ctx context.Context, c sessions, in ssm.StartSessionInput, accept func(string, json.RawMessage) error, notify func(client.Event), more ...func(*client.Options)) (opened, error) {
 	transport, err := sessionTransport()
 	if err != nil {
 		return opened{}, err
@@ -40,7 +40,7 @@ func openSession(ctx context.Context, c sessions, in ssm.StartSessionInput, acce
 	if err != nil {
 		return opened{}, fmt.Errorf("%s: %w", in.Target, err)
 	}
-	sess, err := client.New(client.Options{
+	o := client.Options{
 		StreamURL: out.StreamUrl, SessionID: out.SessionId, Token: out.TokenValue, ClientVersion: version,
 		Transport: transport, Accept: accept, Notify: notify,
 		Resume: func(ctx context.Context) (string, error) {
@@ -51,12 +51,19 @@ func openSession(ctx context.Context, c sessions, in ssm.StartSessionInput, acce
 			return o.TokenValue, err
 		},
 		Terminate: func(ctx context.Context) error { return c.TerminateSession(ctx, out.SessionId) },
-	})
+	}
+	for _, f := range more {
+		f(&o)
+	}
+	sess, err := client.New(o)
 	if err != nil {
 		return opened{}, fmt.Errorf("the service's answer is unusable: %w", err)
 	}
 	return opened{sess, out.SessionId, in.Target}, nil
 }
+
+// withStreams asks for the standard streams of a command apart.
+func withStreams(o *client.Options) { o.Streams = true }
 
 // sessionTransport trusts what AWS_CA_BUNDLE names besides the system's store.
 func sessionTransport() (*http.Transport, error) {
