@@ -27,6 +27,7 @@ import (
 	"ssmagent/internal/controlplane/commands"
 	"ssmagent/internal/controlplane/documents"
 	"ssmagent/internal/controlplane/gateway"
+	"ssmagent/internal/controlplane/logs"
 	"ssmagent/internal/controlplane/nodes"
 	"ssmagent/internal/controlplane/pki"
 	"ssmagent/internal/controlplane/relay"
@@ -86,6 +87,7 @@ type Server struct {
 	gateway   *gateway.Gateway
 	relay     *relay.Relay
 	objects   *s3.Service
+	logs      *logs.Service
 	handler   http.Handler
 	ready     chan struct{}
 
@@ -181,6 +183,10 @@ func (s *Server) assemble() error {
 	if err != nil {
 		return err
 	}
+	s.logs, err = logs.New(logs.Options{DB: s.db, Clock: o.Clock, Log: o.Log.With("part", "logs"), Region: o.Region, Account: o.Account})
+	if err != nil {
+		return err
+	}
 	s.sessions.SetPusher(s.gateway)
 	s.sessions.SetChannels(s.relay)
 	s.nodes.SetPresence(s.gateway)
@@ -207,7 +213,7 @@ func (s *Server) writeConfig() error {
 func (s *Server) routes(v *auth.Verifier) http.Handler {
 	tagged := tags{db: s.db, types: map[string]tagged{"ManagedInstance": s.nodes, "Document": s.documents}}
 	dispatcher := &api.Dispatcher{
-		Ops:    api.Merge(s.nodes.Ops(), s.documents.Ops(), s.commands.Ops(), s.sessions.Ops(), s.gateway.Ops(), tagged.Ops()),
+		Ops:    api.Merge(s.nodes.Ops(), s.documents.Ops(), s.commands.Ops(), s.sessions.Ops(), s.gateway.Ops(), tagged.Ops(), s.logs.Ops()),
 		Verify: v.Caller, Log: s.opt.Log.With("part", "api"),
 	}
 	calls := sessions.Origin(dispatcher)

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestObjectStore: the stock CLI moves files both ways, in one piece and in
@@ -57,4 +59,43 @@ func TestObjectStore(t *testing.T) {
 	}
 	ok("s3", "rm", "--recursive", "s3://lab-bucket/dir x/")
 	ok("s3", "rb", "--force", "s3://lab-bucket")
+}
+
+// TestLogStore: the stock CLI makes groups and streams, puts events and reads
+// them back.
+func TestLogStore(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	p.awsJSON(nil, "logs", "create-log-group", "--log-group-name", "/lab/one")
+	p.awsJSON(nil, "logs", "create-log-stream", "--log-group-name", "/lab/one", "--log-stream-name", "s/1")
+	now := time.Now().UnixMilli()
+	var put struct{ NextSequenceToken string }
+	p.awsJSON(&put, "logs", "put-log-events", "--log-group-name", "/lab/one", "--log-stream-name", "s/1",
+		"--log-events", fmt.Sprintf("timestamp=%d,message=first", now), fmt.Sprintf("timestamp=%d,message=second", now+1))
+	if put.NextSequenceToken == "" {
+		t.Error("there is no token, which stock agents would then ask for before each put")
+	}
+	if got := strings.Join(p.messages("/lab/one", "s/1"), " "); got != "first second" {
+		t.Error(got)
+	}
+	var filtered struct{ Events []struct{ Message string } }
+	p.awsJSON(&filtered, "logs", "filter-log-events", "--log-group-name", "/lab/one", "--filter-pattern", "second")
+	if len(filtered.Events) != 1 || filtered.Events[0].Message != "second" {
+		t.Errorf("%+v", filtered)
+	}
+	if _, e, code := p.aws("logs", "get-log-events", "--log-group-name", "/lab/one", "--log-stream-name", "none"); code == 0 || !strings.Contains(e, "ResourceNotFoundException") {
+		t.Errorf("exit %d, %s", code, e)
+	}
+	p.awsJSON(nil, "logs", "delete-log-group", "--log-group-name", "/lab/one")
+}
+
+// messages are the events of a log stream, as the stock CLI reads them.
+func (p *plane) messages(group, stream string) (all []string) {
+	p.t.Helper()
+	var out struct{ Events []struct{ Message string } }
+	p.awsJSON(&out, "logs", "get-log-events", "--log-group-name", group, "--log-stream-name", stream, "--start-from-head")
+	for _, e := range out.Events {
+		all = append(all, e.Message)
+	}
+	return all
 }

@@ -63,6 +63,7 @@ type Handler func(ctx context.Context, c Caller, body []byte) (any, error)
 type Op struct {
 	Allow  []Kind
 	Handle Handler
+	Body   int64 // bytes that a request may have; MaxBody when zero
 }
 
 // Ops maps "AmazonSSM.SendCommand" and the like to operations.

@@ -196,16 +196,16 @@ func dispatcher(log *slog.Logger) *Dispatcher {
 		}
 		return Caller{}, Errorf("InvalidSignatureException", "wrong")
 	}, Ops: Ops{
-		"S.Echo":  {all, func(_ context.Context, _ Caller, b []byte) (any, error) { return json.RawMessage(b), nil }},
-		"S.Nil":   {all, func(context.Context, Caller, []byte) (any, error) { return nil, nil }},
-		"S.Panic": {all, func(context.Context, Caller, []byte) (any, error) { panic("secret cause") }},
-		"S.Fail":  {all, func(context.Context, Caller, []byte) (any, error) { return nil, errors.New("secret cause") }},
-		"S.Wrapped": {all, func(context.Context, Caller, []byte) (any, error) {
+		"S.Echo":  {Allow: all, Handle: func(_ context.Context, _ Caller, b []byte) (any, error) { return json.RawMessage(b), nil }},
+		"S.Nil":   {Allow: all, Handle: func(context.Context, Caller, []byte) (any, error) { return nil, nil }},
+		"S.Panic": {Allow: all, Handle: func(context.Context, Caller, []byte) (any, error) { panic("secret cause") }},
+		"S.Fail":  {Allow: all, Handle: func(context.Context, Caller, []byte) (any, error) { return nil, errors.New("secret cause") }},
+		"S.Wrapped": {Allow: all, Handle: func(context.Context, Caller, []byte) (any, error) {
 			return nil, fmt.Errorf("at home: %w", Errorf("Known", "it is known"))
 		}},
-		"S.Unwritable": {all, func(context.Context, Caller, []byte) (any, error) { return make(chan int), nil }},
-		"S.Signed":     {[]Kind{Operator}, func(context.Context, Caller, []byte) (any, error) { return nil, nil }},
-		"S.NodesOnly":  {[]Kind{Node}, func(context.Context, Caller, []byte) (any, error) { return nil, nil }},
+		"S.Unwritable": {Allow: all, Handle: func(context.Context, Caller, []byte) (any, error) { return make(chan int), nil }},
+		"S.Signed":     {Allow: []Kind{Operator}, Handle: func(context.Context, Caller, []byte) (any, error) { return nil, nil }},
+		"S.NodesOnly":  {Allow: []Kind{Node}, Handle: func(context.Context, Caller, []byte) (any, error) { return nil, nil }},
 	}}
 }
 

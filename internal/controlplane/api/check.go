@@ -70,6 +70,8 @@ var patterns = map[string]pattern{
 	"targetType":      {lazy(`^/[\w.\-:/]*$`), "/ and letters, digits and _.-:/"},
 	"concurrency":     {lazy(`^([1-9][0-9]{0,6}|[1-9][0-9]?%|100%)$`), "a number from 1 of at most 7 digits, or 1% to 100%"},
 	"errors":          {lazy(`^(0|[1-9][0-9]{0,6}|[0-9]%|[1-9][0-9]%|100%)$`), "a number from 0 of at most 7 digits, or 0% to 100%"},
+	"logGroup":        {lazy(`^[.\-_/#A-Za-z0-9]{1,512}$`), "1 to 512 letters, digits and .-_/#"},
+	"logStream":       {lazy(`^[^:*\x00]{1,512}$`), "1 to 512 characters without : and *"},
 	"inventoryType":   {lazy(`^(AWS|Custom):.*$`), "AWS: or Custom: and a name"},
 	"inventorySchema": {lazy(`^[0-9]{1,6}\.[0-9]{1,6}$`), "two numbers with a dot between"},
 }

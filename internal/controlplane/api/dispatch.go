@@ -65,9 +65,13 @@ func (d *Dispatcher) serve(w http.ResponseWriter, r *http.Request, log *slog.Log
 		drain(w, r)
 		return nil, Errorf(CodeUnknownOp, "the operation %s is not known here", clip(operation(target)))
 	}
-	body, err := ReadBody(w, r)
+	limit := op.Body
+	if limit == 0 {
+		limit = MaxBody
+	}
+	body, err := readBody(w, r, limit)
 	if err != nil {
-		return nil, tooLarge(target, err)
+		return nil, tooLarge(target, limit, err)
 	}
 	c, refusal := d.Verify(r, body)
 	if refusal != nil {
@@ -101,11 +105,13 @@ func denied(c Caller, target string) *Error {
 var ErrTooLarge = errors.New("the body is too large")
 
 // ReadBody reads a request's body, at most MaxBody bytes, in at most a minute.
-func ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) { return readBody(w, r, MaxBody) }
+
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(bodyTime)) // recorders cannot
 	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
-	if r.ContentLength > MaxBody {
+	if r.ContentLength > limit {
 		_, _ = io.CopyN(io.Discard, r.Body, maxDrain)
 		return nil, ErrTooLarge
 	}
@@ -113,10 +119,10 @@ func ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > 0 {
 		b.Grow(int(r.ContentLength) + 1)
 	}
-	if _, err := b.ReadFrom(io.LimitReader(r.Body, MaxBody+1)); err != nil {
+	if _, err := b.ReadFrom(io.LimitReader(r.Body, limit+1)); err != nil {
 		return nil, Errorf("SerializationException", "the body ended early: %v", err)
 	}
-	if b.Len() > MaxBody {
+	if int64(b.Len()) > limit {
 		_, _ = io.CopyN(io.Discard, r.Body, maxDrain)
 		return nil, ErrTooLarge
 	}
@@ -130,7 +136,7 @@ func drain(w http.ResponseWriter, r *http.Request) {
 	_ = rc.SetReadDeadline(time.Time{})
 }
 
-func tooLarge(target string, err error) error {
+func tooLarge(target string, limit int64, err error) error {
 	if !errors.Is(err, ErrTooLarge) {
 		return err
 	}
@@ -139,7 +145,7 @@ func tooLarge(target string, err error) error {
 		return Errorf("MaxDocumentSizeExceeded", "Content is over the limit of 64 KB for a document")
 	}
 	return &Error{Code: "RequestEntityTooLargeException", Status: http.StatusRequestEntityTooLarge,
-		Message: fmt.Sprintf("the request has more than %d bytes: send less at once", MaxBody)}
+		Message: fmt.Sprintf("the request has more than %d bytes: send less at once", limit)}
 }
 
 // ErrorOf returns err as a refusal; what is none becomes InternalServerError

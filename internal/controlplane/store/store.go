@@ -225,3 +225,34 @@ func (t Table[T]) Scan(tx *Tx, prefix, after string, fn func(key string, v T) (b
 	}
 	return nil
 }
+
+// ScanDown is Scan from the end: it calls fn for the records whose keys have
+// the prefix and come before the key before (exclusive), in descending order.
+// before must be greater than the prefix.
+func (t Table[T]) ScanDown(tx *Tx, prefix, before string, fn func(key string, v T) (bool, error)) error {
+	b, err := t.bucket(tx)
+	if err != nil || b == nil {
+		return err
+	}
+	c := b.Cursor()
+	k, raw := c.Seek([]byte(before))
+	if k == nil {
+		k, raw = c.Last()
+	}
+	for ; k != nil && string(k) >= prefix; k, raw = c.Prev() {
+		if string(k) >= before {
+			continue
+		}
+		if len(k) < len(prefix) || string(k[:len(prefix)]) != prefix {
+			break
+		}
+		var v T
+		if err := json.Unmarshal(raw, &v); err != nil {
+			return fmt.Errorf("store: %s/%s: %w", t.Name, k, err)
+		}
+		if more, err := fn(string(k), v); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}

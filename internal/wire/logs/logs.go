@@ -145,8 +145,8 @@ type PutLogEventsOutput struct {
 type GetLogEventsInput struct {
 	LogGroupName  string `json:"logGroupName" check:"required,re=logGroup"`
 	LogStreamName string `json:"logStreamName" check:"required,re=logStream"`
-	StartTime     *int64 `json:"startTime,omitempty" check:"min=0"`
-	EndTime       *int64 `json:"endTime,omitempty" check:"min=0"`
+	StartTime     int64  `json:"startTime,omitempty" check:"min=0"`
+	EndTime       int64  `json:"endTime,omitempty" check:"min=0"`
 	NextToken     string `json:"nextToken,omitempty"`
 	Limit         int    `json:"limit,omitempty" check:"min=1,max=10000"`
 	StartFromHead bool   `json:"startFromHead,omitempty"`
@@ -173,8 +173,8 @@ type FilterLogEventsInput struct {
 	LogGroupName  string   `json:"logGroupName" check:"required,re=logGroup"`
 	StreamNames   []string `json:"logStreamNames,omitempty" check:"min=1,max=100"`
 	StreamPrefix  string   `json:"logStreamNamePrefix,omitempty" check:"re=logStream"`
-	StartTime     *int64   `json:"startTime,omitempty" check:"min=0"`
-	EndTime       *int64   `json:"endTime,omitempty" check:"min=0"`
+	StartTime     int64    `json:"startTime,omitempty" check:"min=0"`
+	EndTime       int64    `json:"endTime,omitempty" check:"min=0"`
 	FilterPattern string   `json:"filterPattern,omitempty" check:"max=1024"`
 	NextToken     string   `json:"nextToken,omitempty"`
 	Limit         int      `json:"limit,omitempty" check:"min=1,max=10000"`
