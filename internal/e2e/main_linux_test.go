@@ -68,7 +68,13 @@ type program struct {
 // start runs a program of ours; it is killed when the test ends.
 func start(t *testing.T, name string, args ...string) *program {
 	t.Helper()
-	p := &program{t: t, cmd: exec.Command(filepath.Join(bin, name), args...), done: make(chan struct{}), change: make(chan struct{})}
+	return startAs(t, exec.Command(filepath.Join(bin, name), args...))
+}
+
+// startAs is start for any command line.
+func startAs(t *testing.T, cmd *exec.Cmd) *program {
+	t.Helper()
+	p := &program{t: t, cmd: cmd, done: make(chan struct{}), change: make(chan struct{})}
 	p.cmd.Env = environment(t)
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -88,7 +94,7 @@ func start(t *testing.T, name string, args ...string) *program {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("%s %s said:\n%s", name, strings.Join(args, " "), p.output())
+			t.Logf("%s said:\n%s", strings.Join(cmd.Args, " "), p.output())
 		}
 	})
 	return p
