@@ -19,6 +19,8 @@ type Paths struct {
 	ConfigFile    string // amazon-ssm-agent.json
 	Data          string // instance data store: Vault, registration, <id>/…
 	Logs          string
+	Recordings    string // of terminals
+	Audit         string // who did what
 	LocalCommands string // offline documents
 	// IPC holds the agent's local sockets (directory 0750 on the system,
 	// 0700 below -root).

@@ -80,6 +80,8 @@ func pathsBelow(dir string) Paths {
 		ConfigFile:     at("etc/amazon/ssm/amazon-ssm-agent.json"),
 		Data:           at("var/lib/amazon/ssm"),
 		Logs:           at("var/log/amazon/ssm"),
+		Recordings:     at("var/lib/amazon/ssm/recordings"),
+		Audit:          at("var/lib/amazon/ssm/audit"),
 		LocalCommands:  at("var/lib/amazon/ssm/localcommands"),
 		IPC:            at("var/lib/amazon/ssm/ipc"),
 		DefaultWorkDir: filepath.Clean(dir),

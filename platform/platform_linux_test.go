@@ -45,7 +45,7 @@ func TestStockPlaces(t *testing.T) {
 	want := Paths{
 		ConfigFile: "/etc/amazon/ssm/amazon-ssm-agent.json", Data: "/var/lib/amazon/ssm", Logs: "/var/log/amazon/ssm",
 		LocalCommands: "/var/lib/amazon/ssm/localcommands", IPC: "/var/lib/amazon/ssm/ipc", DefaultWorkDir: "/usr/bin",
-		ControlPlane: "/var/lib/ssm-local",
+		ControlPlane: "/var/lib/ssm-local", Recordings: "/var/lib/amazon/ssm/recordings", Audit: "/var/lib/amazon/ssm/audit",
 	}
 	if got := DefaultPaths(); got != want {
 		t.Errorf("got %+v", got)

@@ -83,6 +83,8 @@ func paths(programFiles, programData string) Paths {
 		ConfigFile:    filepath.Join(programFiles, "Amazon", "SSM", "amazon-ssm-agent.json"),
 		Data:          filepath.Join(ssm, "InstanceData"),
 		Logs:          filepath.Join(ssm, "Logs"),
+		Recordings:    filepath.Join(ssm, "Recordings"),
+		Audit:         filepath.Join(ssm, "Audit"),
 		LocalCommands: filepath.Join(ssm, "LocalCommands"),
 		IPC:           filepath.Join(ssm, "InstanceData", "ipc"),
 		ControlPlane:  filepath.Join(programData, "ssm-local"),

@@ -36,6 +36,8 @@ type Machine struct {
 	Info  func() platform.Info // read anew at every call
 	Paths platform.Paths
 	FS    fsys.FS
+	// Lock is secfile.Lock: the audit log has several writers.
+	Lock func(file string) (unlock func(), err error)
 	// Hardware is what the fingerprint compares.
 	Hardware identity.Hardware
 	// Ambient finds the credentials of a custom identity; nil: there are none.
@@ -78,7 +80,7 @@ var ErrRunning = errors.New("another agent is running with the same data")
 func New(o Options) (*Agent, error) {
 	m := o.Machine
 	switch {
-	case m.Info == nil || m.FS == nil || m.Hardware == nil || m.Start == nil || m.Find == nil || m.KillMarked == nil || m.Dial == nil:
+	case m.Info == nil || m.FS == nil || m.Lock == nil || m.Hardware == nil || m.Start == nil || m.Find == nil || m.KillMarked == nil || m.Dial == nil:
 		return nil, errors.New("agent: the machine is not whole")
 	case o.Log == nil || o.Clock == nil || o.Version == "":
 		return nil, errors.New("agent: log, clock or version is missing")

@@ -18,6 +18,7 @@ import (
 	"ssmagent/internal/identity"
 	"ssmagent/internal/job"
 	"ssmagent/internal/outbox"
+	"ssmagent/internal/record/audit"
 	"ssmagent/internal/ssmclient"
 	"ssmagent/internal/vault"
 	"ssmagent/internal/wire/doc"
@@ -39,9 +40,13 @@ const channelPatience = time.Second
 type parts struct {
 	runs   map[string]func(context.Context) error
 	outbox *outbox.Outbox
+	audit  *audit.Log
 }
 
-func (p parts) close() { _ = p.outbox.Close() }
+func (p parts) close() {
+	p.audit.Close()
+	_ = p.outbox.Close()
+}
 
 // assemble makes the parts and connects them; nothing runs yet.
 func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.PrivateKey, v *vault.Vault, h *http.Client) (parts, error) {
@@ -68,14 +73,15 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 	if err != nil {
 		return parts{}, err
 	}
+	log := a.audit()
 	var channel *control.Control
-	replies := &command.Replies{Agent: a.info(), Clock: a.opt.Clock, Outbox: box, GatewayOpen: func() bool { return channel.Open() }}
+	replies := &command.Replies{Agent: a.info(), Clock: a.opt.Clock, Outbox: box, Audit: log, GatewayOpen: func() bool { return channel.Open() }}
 	queue := a.queue(filepath.Join(dir, "document", "jobs"), replies)
 	accept := command.New(command.Options{
-		Queue: queue, Replies: replies, Clock: a.opt.Clock, Log: a.log, Node: a.node(id),
+		Queue: queue, Replies: replies, Clock: a.opt.Clock, Log: a.log, Node: a.node(id), Audit: log,
 		Orchestration: filepath.Join(dir, "document", a.cfg.Agent.OrchestrationRootDir),
 	})
-	shells, err := a.sessions(filepath.Join(dir, "session", "sessions"), id, creds, box)
+	shells, err := a.sessions(filepath.Join(dir, "session", "sessions"), id, creds, box, log)
 	if err != nil {
 		return parts{}, errors.Join(err, box.Close())
 	}
@@ -91,8 +97,9 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 		Info: a.opt.Machine.Info, Channel: a.settled(ctx, channel), Interval: time.Duration(a.cfg.Ssm.HealthFrequencyMinutes) * time.Minute,
 		Clock: a.opt.Clock, Log: a.log,
 	}
-	p := parts{outbox: box, runs: map[string]func(context.Context) error{
+	p := parts{outbox: box, audit: log, runs: map[string]func(context.Context) error{
 		"commands": queue.Run, "channel": channel.Run, "health ping": ping.Run, "sessions": shells.Run,
+		"recordings": func(ctx context.Context) error { return a.sweep(ctx, filepath.Join(dir, "session", "sessions")) },
 	}}
 	if keepFresh != nil {
 		p.runs["credentials"] = keepFresh

@@ -66,8 +66,8 @@ func newNode(t *testing.T, d *double) *node {
 			Info: func() platform.Info {
 				return platform.Info{Type: "Linux", Name: "Testix", Version: "1", ComputerName: "host"}
 			},
-			Paths:    platform.PathsBelow(t.TempDir()),
-			FS:       secfile.OS(),
+			Paths: platform.PathsBelow(t.TempDir()),
+			FS:    secfile.OS(), Lock: secfile.Lock,
 			Hardware: func(context.Context) (map[string]string, error) { return map[string]string{"machine-id": "1"}, nil },
 			Env:      []string{"PATH=/usr/bin:/bin"}, Stderr: os.Stderr, Executable: exe,
 			Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial,

@@ -9,11 +9,12 @@ import (
 	"ssmagent/internal/control"
 	"ssmagent/internal/identity"
 	"ssmagent/internal/outbox"
+	"ssmagent/internal/record/audit"
 	"ssmagent/internal/session"
 )
 
 // sessions is the part that serves what people open on this node.
-func (a *Agent) sessions(dir string, id identity.Identity, creds aws.CredentialsProvider, box *outbox.Outbox) (*session.Manager, error) {
+func (a *Agent) sessions(dir string, id identity.Identity, creds aws.CredentialsProvider, box *outbox.Outbox, log *audit.Log) (*session.Manager, error) {
 	endpoint, err := a.cfg.Endpoint(config.ServiceMGS, id.Region)
 	if err != nil {
 		return nil, err
@@ -25,9 +26,10 @@ func (a *Agent) sessions(dir string, id identity.Identity, creds aws.Credentials
 			InstanceID: id.InstanceID, Region: a.cfg.SigningRegion(config.ServiceMGS, id.Region), Endpoint: endpoint,
 			CABundle: a.cfg.SSMAgent.CABundle, UserAgent: a.userAgent(), Version: a.cfg.Agent.Version,
 			Platform: osName(m.Info()), Container: a.cfg.Agent.ContainerMode,
+			Records:   a.records(),
 			AsInvoker: m.Paths.Root != "" || a.cfg.Agent.ContainerMode,
 		},
-		Limit: a.cfg.Mgs.SessionWorkersLimit,
+		Limit: a.cfg.Mgs.SessionWorkersLimit, Audit: log,
 		Credentials: func(ctx context.Context) (session.Credentials, error) {
 			c, err := creds.Retrieve(ctx)
 			if err != nil {

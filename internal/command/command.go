@@ -13,6 +13,7 @@ import (
 
 	"ssmagent/internal/clock"
 	"ssmagent/internal/job"
+	"ssmagent/internal/record/audit"
 	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/wire/mgs"
 )
@@ -44,7 +45,7 @@ type Queue interface {
 	Cancel(ctx context.Context, id string) (bool, error)
 }
 
-// Options of a Service. All but Store is needed.
+// Options of a Service. All but Store and Audit is needed.
 type Options struct {
 	Queue   Queue
 	Replies *Replies
@@ -54,6 +55,7 @@ type Options struct {
 	// Orchestration is the directory above the commands' own.
 	Orchestration string
 	Store         doc.ParameterStore
+	Audit         *audit.Log
 }
 
 // Service accepts deliveries. Safe for concurrent use.
@@ -89,6 +91,7 @@ func (s *Service) send(ctx context.Context, d Delivery) Verdict {
 	switch {
 	case err == nil:
 		log.Info("command accepted", "document", r.DocumentName, "channel", d.Channel)
+		s.opt.Audit.Post(audit.Event{Kind: audit.CommandAccepted, Command: id, Document: r.DocumentName, Node: s.opt.Node.InstanceID})
 		return s.receipt(d, mgs.AckSuccessful, mgs.TopicSendCommand)
 	case errors.Is(err, job.ErrDuplicate):
 		log.Info("the command is known already", "channel", d.Channel)
@@ -137,6 +140,8 @@ func (s *Service) request(ctx context.Context, id string, d Delivery) (job.Reque
 // refuse reports a command that cannot be run as Failed.
 func (s *Service) refuse(d Delivery, code mgs.AckCode, cause error) Verdict {
 	s.opt.Log.Warn("a command is refused", "job", clip(d.JobID), "error", cause)
+	id, _ := doc.CommandID(d.JobID) // one without an id was refused before
+	s.opt.Audit.Post(audit.Event{Kind: audit.CommandRefused, Command: id, Node: s.opt.Node.InstanceID, Detail: cause.Error()})
 	if err := s.opt.Replies.refusal(d, cause); err != nil {
 		s.opt.Log.Error("the refusal cannot be kept; the command should be delivered again", "job", clip(d.JobID), "error", err)
 		return Verdict{Code: mgs.AckBufferFull}

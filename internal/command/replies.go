@@ -10,6 +10,7 @@ import (
 	"ssmagent/internal/clock"
 	"ssmagent/internal/job"
 	"ssmagent/internal/outbox"
+	"ssmagent/internal/record/audit"
 	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/wire/mgs"
 )
@@ -29,6 +30,8 @@ type Replies struct {
 	Outbox Outbox
 	// GatewayOpen is told in replies over ec2messages.
 	GatewayOpen func() bool
+	// Audit gets the ends of commands; nil: nobody does.
+	Audit *audit.Log
 }
 
 var _ job.Sink = (*Replies)(nil)
@@ -46,7 +49,26 @@ func (p *Replies) Report(_ context.Context, rs ...job.Report) error {
 		}
 		entries[i] = p.entry(r.Request.JobID, r.Request.Channel, "report "+strconv.Itoa(r.Seq), text)
 	}
-	return p.put(entries...)
+	if err := p.put(entries...); err != nil {
+		return err
+	}
+	p.audit(rs)
+	return nil
+}
+
+// audit puts the ends of commands on the audit log. After a crash at the wrong
+// moment one may stand there twice, none is missing.
+func (p *Replies) audit(rs []job.Report) {
+	for _, r := range rs {
+		if !r.Final {
+			continue
+		}
+		_ = p.Audit.Append(audit.Event{ // it has told the log
+			Kind: audit.CommandFinished, Command: r.Request.ID, Document: r.Request.DocumentName, Node: r.Request.Node.InstanceID,
+			Status:  string(aggregate(r.Results)),
+			Traffic: audit.Traffic{Millis: p.Clock.Now().Sub(r.Request.Accepted).Milliseconds()},
+		})
+	}
 }
 
 func (p *Replies) reply(r job.Report) doc.Reply {

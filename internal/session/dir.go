@@ -124,6 +124,7 @@ func (d Dir) result() (Result, bool) {
 	if err != nil || json.Unmarshal(b, &r) != nil || r.Status != Success && r.Status != Failed {
 		return Result{}, false
 	}
+	r.audited = true // before it was written
 	return r, true
 }
 

@@ -18,6 +18,7 @@ import (
 	"ssmagent/internal/clock"
 	"ssmagent/internal/fsys"
 	"ssmagent/internal/outbox"
+	"ssmagent/internal/record/audit"
 	"ssmagent/internal/wire/mgs"
 	"ssmagent/platform/proc"
 )
@@ -29,7 +30,7 @@ type Outbox interface {
 	Put(entries ...outbox.Entry) error
 }
 
-// Options of a Manager. All but Stderr is needed.
+// Options of a Manager. All but Stderr and Audit is needed.
 type Options struct {
 	Dir    string // holds the sessions' directories; made by Run
 	FS     fsys.FS
@@ -40,6 +41,8 @@ type Options struct {
 	Channel string
 	Node    Node
 	Limit   int // sessions at once (Mgs.SessionWorkersLimit)
+	// Audit gets the ends that no worker can put there.
+	Audit *audit.Log
 	// Credentials are the node's, for the workers.
 	Credentials func(context.Context) (Credentials, error)
 
@@ -297,6 +300,12 @@ func (m *Manager) conclude(e *entry, r Result) error {
 	})
 	if err != nil {
 		return fmt.Errorf("keep the result of session %s: %w", id, err)
+	}
+	if !r.audited {
+		_ = m.opt.Audit.Append(audit.Event{ // it has told the log
+			Kind: audit.SessionEnd, Session: id, Type: e.req.Type, Document: e.req.Document, Node: m.opt.Node.InstanceID,
+			Owner: e.req.Owner, Status: string(r.Status), Detail: r.Output,
+		})
 	}
 	e.dir.remove()
 	m.mu.Lock()

@@ -37,6 +37,7 @@ type Node struct {
 	Container bool `json:",omitempty"`
 	// AsInvoker: shells run as the user who started the agent (-root).
 	AsInvoker bool `json:",omitempty"`
+	Records   Records
 }
 
 // Request is a session as it lies in request.json. It holds no secrets.
@@ -45,6 +46,7 @@ type Request struct {
 	ID       string // name of the directory
 	Accepted time.Time
 	Type     string // as mgs has them
+	Document string `json:",omitempty"` // its name
 	Owner    string `json:",omitempty"`
 	RunAs    string `json:",omitempty"` // the account that the service names
 	Inputs   mgs.SessionInputs
@@ -67,6 +69,8 @@ const (
 type Result struct {
 	Status Status
 	Output string `json:",omitempty"` // the reason, for the session's person
+
+	audited bool // its worker has put it on the audit log
 }
 
 // Order is a line from the agent to a worker.
@@ -115,7 +119,7 @@ func request(t mgs.AgentTask, now time.Time, n Node) (Request, error) {
 	}
 	r := Request{
 		Version: Version, ID: c.SessionId, Accepted: now.UTC(), Type: c.DocumentContent.SessionType,
-		Owner: clip(c.SessionOwner, 512), RunAs: strings.TrimSpace(c.RunAsUser), Node: n,
+		Document: clip(c.DocumentName, 256), Owner: clip(c.SessionOwner, 512), RunAs: strings.TrimSpace(c.RunAsUser), Node: n,
 	}
 	if err := r.resolve(c); err != nil {
 		return r, fmt.Errorf("%w: %w", errRejected, err)
@@ -164,7 +168,7 @@ func possible(r Request) error {
 	case len(in.ShellProfile.Linux) > maxProfile || len(in.ShellProfile.Windows) > maxProfile:
 		return fmt.Errorf("shellProfile is longer than %d bytes; have it run a script instead", maxProfile)
 	}
-	return nil
+	return checkRecording(in.SSMAgent)
 }
 
 func (r Request) validate() error {

@@ -15,6 +15,7 @@ import (
 	"ssmagent/platform"
 	"ssmagent/platform/ipc"
 	"ssmagent/platform/proc"
+	"ssmagent/platform/secfile"
 	"ssmagent/service"
 )
 
@@ -73,7 +74,7 @@ func machine(root string, p platform.Paths) (agent.Machine, error) {
 		return agent.Machine{}, fmt.Errorf("find this program: %w", err)
 	}
 	return agent.Machine{
-		Info: platform.Read, Paths: p, FS: fileSystem(root), Hardware: fingerprint.Read, Ambient: ambient,
+		Info: platform.Read, Paths: p, FS: fileSystem(root), Lock: secfile.Lock, Hardware: fingerprint.Read, Ambient: ambient,
 		Executable: exe, Env: os.Environ(), Stderr: os.Stderr,
 		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial,
 	}, nil

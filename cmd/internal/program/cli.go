@@ -14,6 +14,12 @@ const cliHelp = `usage: ssm-cli [-root DIR] COMMAND
 
   get-instance-information   this node's id, region and agent version, as JSON
   credentials explain        where this node's credentials are from, and why not from elsewhere
+  recordings list            the recorded terminals of this node
+  recordings play ID         shows a recording as it happened; -speed N, -idle SECONDS
+  recordings export ID       prints a recording's file (asciicast v2); --text: what was
+                             printed as plain lines, without full-screen programs
+  audit show                 who did what on this node; --json: as it is written
+  audit verify               finds changed, missing and reordered lines
   help                       this text
 `
 
@@ -37,6 +43,10 @@ func cliMain(ctx context.Context, s streams, args []string) int {
 	case "help":
 		fmt.Fprint(s.out, cliHelp)
 		return exitOK
+	case "recordings":
+		return recordings(ctx, s, *root, fs.Args()[1:])
+	case "audit":
+		return auditMain(s, *root, fs.Args()[1:])
 	case "get-instance-information":
 		if err := instanceInformation(s, *root, fs.Args()[1:]); err != nil {
 			fmt.Fprintf(s.out, "%s\nerror: %v\n", cliHelp, err)

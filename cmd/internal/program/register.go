@@ -18,6 +18,7 @@ import (
 	"ssmagent/internal/config"
 	"ssmagent/internal/credentials"
 	"ssmagent/internal/identity"
+	"ssmagent/internal/record/audit"
 	"ssmagent/internal/ssmclient"
 	"ssmagent/internal/vault"
 )
@@ -38,6 +39,7 @@ func register(ctx context.Context, s streams, f *agentFlags) int {
 			s.failf("amazon-ssm-agent", "%v", err)
 			return exitFailed
 		}
+		_ = auditLog(s, f.root, p, config.Default()).Append(audit.Event{Kind: audit.Registration, Status: "Cleared"}) // it has told the log
 		fmt.Fprintln(s.err, "Registration information has been removed from the instance.")
 		return exitOK
 	case incomplete:
@@ -49,17 +51,19 @@ func register(ctx context.Context, s streams, f *agentFlags) int {
 	if err != nil {
 		return exitFailed
 	}
+	trail := auditLog(s, f.root, p, cfg)
 	id, err := registerWith(ctx, s, f, cfg, identity.RegisterDeps{
 		Config: cfg, Vault: v, FS: disk, Data: p.Data, Hardware: fingerprint.Read, UserAgent: agentUserAgent(),
 		Clock: clock.Real{}, Ambient: ambient, StockHardware: fingerprint.ReadStock,
 		// What went well is told below, without a time stamp.
 		Log: slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
-	switch {
-	case errors.Is(err, identity.ErrCanceled):
+	if errors.Is(err, identity.ErrCanceled) {
 		fmt.Fprintln(s.err, err)
 		return exitFailed
-	case err != nil:
+	}
+	_ = trail.Append(enrolment(f, id, err)) // it has told the log
+	if err != nil {
 		fmt.Fprintf(s.err, "Registration failed due to %v\n", err)
 		return exitFailed
 	}

@@ -46,7 +46,7 @@ func sessionWorker(ctx context.Context, s streams, args []string) int {
 	}
 	return worker.Main(ctx, args, worker.Deps{
 		FS: secfile.OS(), Stdin: pollable(os.Stdin), Stdout: pollable(os.Stdout), Stderr: s.err,
-		Log: slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level})), Clock: clock.Real{},
+		Log: slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level})), Clock: clock.Real{}, Lock: secfile.Lock,
 		Listen: ipc.Listen, Start: proc.Start, Executable: exe, Env: os.Environ(),
 		Account: account, Program: findProgram,
 	})
@@ -64,11 +64,14 @@ func sessionTerminal(ctx context.Context, _ streams, _ []string) int {
 // the agent may choose.
 func account(invoker bool) (worker.Account, error) {
 	if invoker || os.Geteuid() != 0 {
-		home := os.Getenv("HOME")
-		if u, err := user.Current(); err == nil && home == "" {
-			home = u.HomeDir
+		home, name := os.Getenv("HOME"), ""
+		if u, err := user.Current(); err == nil {
+			name = u.Username
+			if home == "" {
+				home = u.HomeDir
+			}
 		}
-		return worker.Account{Home: home, Dir: startDir(home)}, nil
+		return worker.Account{Home: home, Dir: startDir(home), Name: name}, nil
 	}
 	u, err := user.Lookup(sessionUser)
 	if _, unknown := errors.AsType[user.UnknownUserError](err); unknown {
@@ -81,7 +84,7 @@ func account(invoker bool) (worker.Account, error) {
 	if err != nil {
 		return worker.Account{}, fmt.Errorf("the account %s: %w", sessionUser, err)
 	}
-	return worker.Account{Principal: p, Home: u.HomeDir, Dir: startDir(u.HomeDir)}, nil
+	return worker.Account{Principal: p, Home: u.HomeDir, Dir: startDir(u.HomeDir), Name: u.Username}, nil
 }
 
 func principal(u *user.User) (proc.Principal, error) {

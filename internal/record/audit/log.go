@@ -40,6 +40,9 @@ const (
 	maxWaiting = 4096
 )
 
+// Files is how many files make so many MiB.
+func Files(mib int) int { return max((mib<<20)/defaultMaxFile, 2) }
+
 // Log is one process's way to the audit log. Its methods are safe for
 // concurrent use. It starts nothing and holds no file open.
 type Log struct {

@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -212,23 +213,29 @@ func (r *Recorder) flush() (end bool, err error) {
 		r.spare = b
 		return end, nil
 	}
-	if r.opt.Limit > 0 && r.size+int64(len(b)) > r.opt.Limit {
-		return end, ErrLimit
+	var full error
+	fits := b
+	if room := r.opt.Limit - r.size; r.opt.Limit > 0 && int64(len(b)) > room {
+		fits, full = b[:whole(b[:max(room, 0)])], ErrLimit
 	}
-	if _, err := r.f.Write(b); err != nil {
-		// Up to here it can be played.
-		return end, errors.Join(err, r.f.Truncate(r.size))
-	}
-	r.size += int64(len(b))
 	if !r.dirty {
 		r.dirty = true
 		r.timer.Reset(syncWithin)
 	}
+	n, err := r.f.Write(fits)
+	if err != nil { // up to its last whole line it can be played
+		r.size += int64(whole(fits[:n]))
+		return end, errors.Join(err, r.f.Truncate(r.size))
+	}
+	r.size += int64(n)
 	if cap(b) <= 2*buffered {
 		r.spare = b
 	}
-	return end, nil
+	return end, full
 }
+
+// whole is how many bytes of b are whole lines.
+func whole(b []byte) int { return bytes.LastIndexByte(b, '\n') + 1 }
 
 // finish closes the file and says why, if it is not whole.
 func (r *Recorder) finish(err error) {

@@ -122,6 +122,7 @@ func (p *command) emit(life context.Context, b []byte, isError bool) error {
 			return err
 		}
 	}
+	p.traces.sent(b)
 	p.begun[i], p.fresh[i] = true, bytes.HasSuffix(b, []byte("\n"))
 	return p.ch.WriteAs(life, kind, b)
 }
@@ -140,6 +141,9 @@ func (p *command) input(life context.Context) {
 const byteQuit = 0x1c
 
 func (p *command) take(in channel.Payload) error {
+	if in.Type == mgs.PayloadOutput {
+		p.traces.received(len(in.Bytes))
+	}
 	switch {
 	case in.Type == mgs.PayloadFlag && p.streams:
 		return p.flag(in.Bytes)

@@ -49,6 +49,7 @@ func (h *held) start() error {
 	if err != nil {
 		return err
 	}
+	h.user = account.Name
 	env := environ.Inherited(h.Env)
 	env = environ.Set(env, "TERM", "xterm-256color")
 	if environ.Get(env, "LANG") == "" {

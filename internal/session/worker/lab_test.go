@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 		exe, _ := os.Executable()
 		os.Exit(worker.Main(ctx, os.Args[1:], worker.Deps{
 			FS: secfile.ForUser(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-			Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Clock: clock.Real{}, Listen: ipc.Listen, Start: proc.Start,
+			Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Clock: clock.Real{}, Lock: secfile.Lock, Listen: ipc.Listen, Start: proc.Start,
 			Executable: exe, Env: os.Environ(), Account: testAccount, Program: testProgram,
 		}))
 	case terminal.Name:
@@ -91,6 +91,7 @@ type lab struct {
 	limit   int
 	key     string // access key of the agent's credentials
 	expires time.Time
+	records session.Records
 
 	started chan proc.Process
 }
@@ -114,7 +115,7 @@ func (l *lab) agent() (m *session.Manager, stop func()) {
 	m = session.New(session.Options{
 		Dir: l.dir, FS: secfile.ForUser(), Clock: clock.Real{}, Log: slog.New(slog.NewTextHandler(l.t.Output(), nil)),
 		Outbox: l.reports, Channel: "ssmmessages", Limit: l.limit,
-		Node: session.Node{InstanceID: node, Region: "us-east-1", Endpoint: l.gw.srv.URL, UserAgent: "test", Version: "3.3.9000.0", Platform: session.Linux, AsInvoker: true},
+		Node: session.Node{InstanceID: node, Region: "us-east-1", Endpoint: l.gw.srv.URL, UserAgent: "test", Version: "3.3.9000.0", Records: l.records, Platform: session.Linux, AsInvoker: true},
 		Credentials: func(context.Context) (session.Credentials, error) {
 			return session.Credentials{AccessKeyID: l.key, SecretAccessKey: "secret", SessionToken: "token", Expires: l.expires}, nil
 		},
@@ -126,7 +127,7 @@ func (l *lab) agent() (m *session.Manager, stop func()) {
 			}
 			return p, err
 		},
-		Find: proc.Find, Dial: ipc.Dial,
+		Find: proc.Find, Dial: ipc.Dial, Audit: l.trail(),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan struct{})

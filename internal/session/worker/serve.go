@@ -28,7 +28,7 @@ type program interface {
 func (s *served) newProgram() (program, error) {
 	switch s.req.Type {
 	case mgs.SessionStandardStream, mgs.SessionInteractiveCommands:
-		return &tty{held{served: s}}, nil
+		return &tty{held: held{served: s}}, nil
 	case mgs.SessionNonInteractiveCommands:
 		return &command{held: held{served: s}}, nil
 	}
@@ -45,7 +45,10 @@ type served struct {
 
 	ch     *channel.Channel
 	prog   program
-	leave  func() // closes the data channel
+	traces *traces
+	user   string                  // account of what prepare started
+	kill   context.CancelCauseFunc // ends the session
+	leave  func()                  // closes the data channel
 	wg     sync.WaitGroup
 	once   sync.Once
 	recErr error
@@ -69,7 +72,10 @@ func (s *served) guarded(ctx context.Context) (r session.Result) {
 
 // record makes the result durable, once.
 func (s *served) record(r session.Result) error {
-	s.once.Do(func() { s.recErr = s.dir.Finish(r) })
+	s.once.Do(func() {
+		s.traces.end(r)
+		s.recErr = s.dir.Finish(r)
+	})
 	return s.recErr
 }
 
@@ -89,6 +95,7 @@ func (s *served) serve(ctx context.Context) error {
 	// life ends when the service or somebody here ends the session.
 	life, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
+	s.kill = kill
 	s.wg.Go(func() {
 		select {
 		case <-s.agents.ended:
@@ -111,9 +118,13 @@ func (s *served) serve(ctx context.Context) error {
 	if err := prog.prepare(); err != nil {
 		return err
 	}
+	s.traces.begin(s.user)
 	g, err := s.ch.Greet(life)
 	if err != nil {
 		return s.outcome(ctx, err)
+	}
+	if err := s.traces.await(); err != nil {
+		return err
 	}
 	s.log.Info("session opened", "type", s.req.Type, "client", g.Peer.Version, "ours", g.Peer.Ours, "handshake", g.Peer.Answered)
 	return prog.serve(ctx, life, g)

@@ -3,14 +3,21 @@ package worker
 import (
 	"context"
 	"fmt"
+	"sync"
 
+	"ssmagent/internal/environ"
 	"ssmagent/internal/session/channel"
 	"ssmagent/internal/wire/mgs"
 	"ssmagent/shell"
 )
 
 // tty is a program on a terminal: a shell, or an interactive command.
-type tty struct{ held }
+type tty struct {
+	held
+
+	wmu  sync.Mutex // held while writing to the client
+	said bool       // there is nothing more to say to it
+}
 
 func (p *tty) prepare() error {
 	if err := p.start(); err != nil {
@@ -24,6 +31,9 @@ func (p *tty) serve(ctx, life context.Context, g channel.Greeting) error {
 	if err := p.proc.Open(p.spec); err != nil {
 		return fmt.Errorf("%s: %w", unableToStart, err)
 	}
+	if err := p.recorded(life); err != nil { // while the program starts
+		return err
+	}
 	exit, over, err := p.attend(ctx, life, p.print, func(life context.Context) { p.input(life, g) })
 	switch {
 	case over:
@@ -35,9 +45,33 @@ func (p *tty) serve(ctx, life context.Context, g channel.Greeting) error {
 	if g.Peer.Ours {
 		told = &exit
 	}
+	p.wmu.Lock()
+	p.said = true
+	p.wmu.Unlock()
 	p.ch.Finish(life, told)
 	p.farewell(life)
 	return nil
+}
+
+// recorded has the terminal recorded, and the person told when that fails.
+func (p *tty) recorded(life context.Context) error {
+	return p.traces.record(p.spec.Cols, p.spec.Rows, environ.Get(p.spec.Env, "TERM"), p.spec.Path, func(notice string, fatal error) {
+		if fatal != nil {
+			p.kill(fatal)
+			return
+		}
+		p.wg.Go(func() { _ = p.write(life, []byte(notice)) })
+	})
+}
+
+// write sends what is printed to the client.
+func (p *tty) write(life context.Context, b []byte) error {
+	p.wmu.Lock()
+	defer p.wmu.Unlock()
+	if p.said {
+		return nil
+	}
+	return p.ch.Write(life, b)
 }
 
 // print hands on what the terminal prints until its end. When nobody is left
@@ -50,8 +84,9 @@ func (p *tty) print(life context.Context) {
 		if err != nil {
 			return
 		}
+		p.traces.sent(b)
 		if len(b) > 0 && !lost {
-			lost = p.ch.Write(life, b) != nil
+			lost = p.write(life, b) != nil
 		}
 	}
 }
@@ -77,13 +112,16 @@ func (p *tty) input(life context.Context, g channel.Greeting) {
 func (p *tty) typed(in channel.Payload) error {
 	switch in.Type {
 	case mgs.PayloadOutput:
+		p.traces.received(len(in.Bytes))
 		return p.proc.Type(in.Bytes)
 	case mgs.PayloadSize:
 		size, err := mgs.Decode[mgs.Size](in.Bytes)
 		if err != nil || size.Cols == 0 || size.Rows == 0 {
 			return nil // no size
 		}
-		return p.proc.Resize(shell.Cap(size.Rows), shell.Cap(size.Cols))
+		cols, rows := shell.Cap(size.Cols), shell.Cap(size.Rows)
+		p.traces.resized(cols, rows)
+		return p.proc.Resize(rows, cols)
 	}
 	return nil // not for terminals, as stock
 }

@@ -23,6 +23,7 @@ type Account struct {
 	Principal proc.Principal // zero: as ourselves
 	Home      string         // empty: as in the environment
 	Dir       string         // where shells start: Home, or what stands in for one that is missing
+	Name      string         // for the audit log
 }
 
 // Deps is what a worker needs of the machine.
@@ -34,6 +35,8 @@ type Deps struct {
 	Stderr io.Writer
 	Log    *slog.Logger
 	Clock  clock.Clock
+	// Lock is secfile.Lock: the audit log has several writers.
+	Lock func(file string) (unlock func(), err error)
 	// Listen is ipc.Listen: later agents find the worker there.
 	Listen func(path string) (net.Listener, error)
 	Start  func(proc.Spec) (proc.Process, error)
@@ -87,7 +90,8 @@ func run(ctx context.Context, dir session.Dir, d Deps) error {
 	if err := a.awaitRun(ctx); err != nil {
 		return err
 	}
-	s := &served{Deps: d, dir: dir, req: req, agents: a, log: d.Log.With("session", req.ID)}
+	s := &served{Deps: d, dir: dir, req: req, agents: a, log: d.Log.With("session", req.ID), traces: newTraces(d, req)}
+	defer s.traces.sweep(dir)
 	defer s.release()
 	res := s.guarded(ctx)
 	if err := s.record(res); err != nil {
