@@ -70,10 +70,17 @@ func TestSessionTimes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now.Advance(61 * time.Second)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	refused(ctx, t, *late.StreamUrl, *late.TokenValue) // good for a minute
+	if _, _, err := attach(ctx, t, *late.StreamUrl, *late.TokenValue).conn.Read(ctx); err != nil { // the agent is there
+		t.Fatal(err)
+	}
+	again, err := p.sdk().ResumeSession(t.Context(), &ssm.ResumeSessionInput{SessionId: late.SessionId})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now.Advance(61 * time.Second)
+	refused(ctx, t, *again.StreamUrl, *again.TokenValue) // good for a minute
 	p.terminate(*late.SessionId)
 	idle.sees(`idle for 1 minute`)
 	if code := idle.ends(); code != 255 {
