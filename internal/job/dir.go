@@ -53,10 +53,7 @@ func (d Dir) fill(r Request) error {
 		err = d.write(eventsFile, nil, false)
 	}
 	if err == nil {
-		err = d.FS.SyncDir(d.Path)
-	}
-	if err == nil {
-		err = d.FS.SyncDir(filepath.Dir(d.Path))
+		err = fsys.SyncEntry(d.FS, d.Path)
 	}
 	if err != nil {
 		return fmt.Errorf("save the command: %w", err)
@@ -66,17 +63,7 @@ func (d Dir) fill(r Request) error {
 
 // write makes a file anew. Without sync it survives the agent, not the machine.
 func (d Dir) write(name string, b []byte, sync bool) error {
-	f, err := d.FS.OpenFile(d.file(name), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	if len(b) > 0 {
-		_, err = f.Write(b)
-	}
-	if err == nil && sync {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
+	return fsys.WriteInPlace(d.FS, d.file(name), b, sync)
 }
 
 func (d Dir) read(name string) ([]byte, error) {

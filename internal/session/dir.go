@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"ssmagent/internal/fsys"
@@ -45,10 +44,7 @@ func (d Dir) create(r Request) error {
 		err = d.write(requestFile, b, true)
 	}
 	if err == nil {
-		err = d.FS.SyncDir(d.Path)
-	}
-	if err == nil {
-		err = d.FS.SyncDir(filepath.Dir(d.Path))
+		err = fsys.SyncEntry(d.FS, d.Path)
 	}
 	if err != nil {
 		d.remove()
@@ -59,17 +55,7 @@ func (d Dir) create(r Request) error {
 
 // write makes a file anew. Without sync it survives the agent, not the machine.
 func (d Dir) write(name string, b []byte, sync bool) error {
-	f, err := d.FS.OpenFile(d.file(name), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	if len(b) > 0 {
-		_, err = f.Write(b)
-	}
-	if err == nil && sync {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
+	return fsys.WriteInPlace(d.FS, d.file(name), b, sync)
 }
 
 func (d Dir) has(name string) bool {
