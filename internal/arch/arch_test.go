@@ -24,7 +24,7 @@ func module() Rules {
 				"internal/wire/s3", "internal/wire/logs"},
 			// 1: pure logic over the words, and the seams above a seam
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
-				"internal/config", "internal/socket", "internal/imds", "internal/controlplane/store", "platform/proc/proctest",
+				"internal/config", "internal/socket", "internal/imds", "internal/controlplane/store", "internal/transfer", "platform/proc/proctest",
 				"internal/wire/kms",
 				"internal/record/asciicast"},
 			// 2: state and calls

@@ -26,6 +26,7 @@ and a client for it and for AWS.
   ssm-local shell NODE            open a shell on a node
   ssm-local exec NODE -- COMMAND  run a command on a node as if it were here
   ssm-local ssh-proxy NODE [PORT] carry SSH to a node, as ProxyCommand of OpenSSH
+  ssm-local cp SOURCE DESTINATION copy files and folders; one of both is NODE:PATH
   ssm-local forward NODE PORT…    carry connections to ports of a node, or beyond it
   ssm-local demo                  the main job on this machine, below one folder
 
@@ -36,7 +37,7 @@ credentials.
 
 // localMain is ssm-local.
 func localMain(ctx context.Context, s streams, args []string) int {
-	verbs := map[string]entry{"serve": serveMain, "activate": activateMain, "nodes": nodesMain, "run": runMain, "shell": shellMain, "exec": execMain, "forward": forwardMain, "ssh-proxy": sshProxyMain, "demo": demoMain}
+	verbs := map[string]entry{"serve": serveMain, "activate": activateMain, "nodes": nodesMain, "run": runMain, "shell": shellMain, "exec": execMain, "forward": forwardMain, "ssh-proxy": sshProxyMain, "cp": copyMain, "demo": demoMain}
 	if len(args) == 0 {
 		fmt.Fprint(s.err, localHelp)
 		return exitUsage

@@ -49,6 +49,7 @@ func programs() map[string]entry {
 		"ssm-document-worker": documentWorker,
 		"ssm-session-worker":  sessionWorker,
 		terminal.Name:         sessionTerminal,
+		copyProgram:           sessionCopy,
 	}
 }
 

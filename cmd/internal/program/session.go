@@ -124,8 +124,11 @@ func startDir(home string) string {
 }
 
 // findProgram looks for a program as a shell would, in absolute directories
-// only.
+// only. The node's end of copies is this program.
 func findProgram(name string, env []string) (string, error) {
+	if name == copyProgram {
+		return os.Executable()
+	}
 	path := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	for _, e := range env {
 		if v, ok := strings.CutPrefix(e, "PATH="); ok && v != "" {
