@@ -19,6 +19,10 @@ func (a *Agent) sessions(dir string, id identity.Identity, creds aws.Credentials
 	if err != nil {
 		return nil, err
 	}
+	keys, err := a.cfg.Endpoint(config.ServiceKMS, id.Region)
+	if err != nil {
+		return nil, err
+	}
 	m := a.opt.Machine
 	return session.New(session.Options{
 		Dir: dir, FS: m.FS, Clock: a.opt.Clock, Log: a.log, Outbox: box, Channel: control.ChannelMGS,
@@ -28,6 +32,7 @@ func (a *Agent) sessions(dir string, id identity.Identity, creds aws.Credentials
 			Platform: osName(m.Info()), Container: a.cfg.Agent.ContainerMode,
 			Records:   a.records(),
 			AsInvoker: m.Paths.Root != "" || a.cfg.Agent.ContainerMode,
+			KMS:       session.KMS{Endpoint: keys, Region: a.cfg.SigningRegion(config.ServiceKMS, id.Region), Acknowledge: a.cfg.Kms.RequireKMSChallengeResponse},
 		},
 		Limit: a.cfg.Mgs.SessionWorkersLimit, Audit: log,
 		Credentials: func(ctx context.Context) (session.Credentials, error) {

@@ -33,13 +33,13 @@ func module() Rules {
 				"internal/record/recording", "internal/record/audit",
 				"internal/session/terminal", "internal/credentials"},
 			// 3: doing
-			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/session", "internal/operator", "internal/session/channel",
+			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/session", "internal/session/channel",
 				"internal/controlplane/auth", "internal/controlplane/nodes", "internal/controlplane/documents",
 				"internal/controlplane/kms", "internal/datakey",
 				"internal/controlplane/logs", "internal/upload"},
 			// 4: flows
 			{"internal/worker", "internal/session/worker", "internal/command", "internal/session", "internal/controlplane/commands",
-				"internal/controlplane/sessions", "internal/client", "internal/controlplane/s3"},
+				"internal/controlplane/sessions", "internal/client", "internal/controlplane/s3", "internal/operator"},
 			// 5: the rims
 			{"internal/agent", "internal/controlplane/gateway",
 				"internal/controlplane/relay", "internal/client/clienttest", "internal/client/forward"},

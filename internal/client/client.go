@@ -49,6 +49,10 @@ type Options struct {
 	// Streams asks for the standard streams of a command apart, which the agent
 	// may not know: see Peer.
 	Streams bool
+	// DataKey has KMS make the data key of an encrypted session: the key, and
+	// the same sealed. challenge is the agent's, "" when it has none. nil: such
+	// sessions are turned down.
+	DataKey func(ctx context.Context, keyID, challenge string) (key, sealed []byte, err error)
 	// Notify is told of the connection's fate, from Run; nil: nobody is.
 	Notify func(Event)
 	Clock  clock.Clock  // nil: the machine's
@@ -130,13 +134,15 @@ type Session struct {
 	mu      sync.Mutex
 	idle    sync.Cond // on mu: writing has become false
 	link    stream.Link
-	conn    *socket.Conn // nil while there is none
-	writing bool         // somebody is in flush
-	armed   time.Time    // when timer fires; zero: it does not
-	ackBy   time.Time    // when acknowledgements are to be out; zero: none wait
-	heard   time.Time    // of the last frame that came
-	spoke   bool         // the peer, on this connection
-	stop    func()       // ends Run
+	conn    *socket.Conn    // nil while there is none
+	writing bool            // somebody is in flush
+	armed   time.Time       // when timer fires; zero: it does not
+	ackBy   time.Time       // when acknowledgements are to be out; zero: none wait
+	heard   time.Time       // of the last frame that came
+	spoke   bool            // the peer, on this connection
+	stop    func()          // ends Run
+	run     context.Context // of Run, once it is called
+	keys    sync.WaitGroup  // the call of Options.DataKey
 
 	shake    shake
 	peer     Peer
@@ -184,7 +190,7 @@ func New(o Options) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{
-		opt: o, clientID: uuid.NewString(), policy: defaultPolicy, link: link,
+		opt: o, clientID: uuid.NewString(), policy: defaultPolicy, link: link, run: context.Background(),
 		ready: make(chan struct{}), done: make(chan struct{}), refused: make(chan struct{}),
 		readable: make(chan struct{}, 1), room: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		suspect: make(chan struct{}, 1), writer: make(chan struct{}, 1),

@@ -2,6 +2,7 @@ package client
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,14 +15,17 @@ const maxActions = 16
 // shake is how far the handshake is.
 type shake struct {
 	answered bool // the one response is on its way
+	waiting  bool // or waits for a data key
 	over     bool // the rest is for Next
+	forged   bool // something came that cannot be opened
+	secure   securing
 }
 
 // shakeHands takes payload until the handshake is over: completed, or never
 // begun by an agent that starts with output. With s.mu.
 func (s *Session) shakeHands(now time.Time) {
-	for !s.shake.over {
-		t, p, ok := s.link.Next()
+	for !s.shake.over && !s.shake.waiting {
+		t, p, ok := s.next()
 		if !ok {
 			return
 		}
@@ -59,15 +63,15 @@ func (s *Session) control(now time.Time, payloadType uint32, p []byte) bool {
 		s.customer = c.CustomerMessage
 		s.start(now)
 	case mgs.PayloadEncChallengeRequest:
-		s.complain("encryption", fmt.Errorf("the agent sent a challenge without encryption"))
+		s.prove(now, p)
 	default:
 		return false
 	}
 	return true
 }
 
-// answer sends the handshake response, and to an agent of ours the size right
-// behind it.
+// answer deals with the handshake request, once: it replies at once, or when
+// there is a data key.
 func (s *Session) answer(now time.Time, p []byte) {
 	s.shake.answered = true
 	r, err := mgs.Decode[mgs.HandshakeRequest](p)
@@ -79,9 +83,31 @@ func (s *Session) answer(now time.Time, p []byte) {
 		return
 	}
 	s.peer.AgentVersion = printable(r.AgentVersion)
+	kms, wanted, err := kmsAction(r)
+	if wanted {
+		s.link.RequireCipher()
+		if err == nil && s.opt.DataKey != nil {
+			s.fetchKey(r, kms)
+			return
+		}
+	}
+	if wanted && err == nil {
+		err = errors.New("this client has no access to KMS; use a session document without kmsKeyId")
+	}
+	s.reply(now, r, func() (mgs.KMSEncryptionResult, error) { return mgs.KMSEncryptionResult{}, err })
+}
+
+// reply sends the handshake response, and to an agent of ours the size right
+// behind it. key gives what became of the wish for encryption, if there is one.
+func (s *Session) reply(now time.Time, r mgs.HandshakeRequest, key func() (mgs.KMSEncryptionResult, error)) {
 	resp := mgs.HandshakeResponse{ClientVersion: s.opt.ClientVersion, ProcessedClientActions: []mgs.ProcessedClientAction{}}
 	for _, a := range r.RequestedClientActions {
-		done := s.process(a)
+		var done mgs.ProcessedClientAction
+		if a.ActionType == mgs.ActionKMSEncryption {
+			done = encrypted(key)
+		} else {
+			done = s.process(a)
+		}
 		if done.ActionStatus != mgs.ActionSuccess {
 			resp.Errors = append(resp.Errors, done.Error)
 			s.refuse(done.Error)
@@ -89,6 +115,7 @@ func (s *Session) answer(now time.Time, p []byte) {
 		resp.ProcessedClientActions = append(resp.ProcessedClientActions, done)
 	}
 	var theirs mgs.Extension
+	var err error
 	if theirs, s.peer.Ours = mgs.DecodeExtension(r.Extensions); s.peer.Ours {
 		if resp.Extensions, err = mgs.EncodeExtension(s.agree(theirs)); err != nil {
 			s.complain("handshake", err)
@@ -139,9 +166,6 @@ func (s *Session) process(a mgs.ClientAction) mgs.ProcessedClientAction {
 		}
 		s.peer.SessionType, s.peer.Properties = p.SessionType, append([]byte(nil), p.Properties...)
 		done.ActionStatus = mgs.ActionSuccess
-	case mgs.ActionKMSEncryption:
-		done.Error = "Failed to process action KMSEncryption: this client cannot encrypt sessions with KMS yet, " +
-			"a later version will; use the session-manager-plugin, or a session document without kmsKeyId"
 	default:
 		done.ActionStatus = mgs.ActionUnsupported
 		done.Error = fmt.Sprintf("Unsupported action %.64q", a.ActionType)

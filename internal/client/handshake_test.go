@@ -39,7 +39,8 @@ func TestHandshakeAnswer(t *testing.T) {
 		{"unknown session", []mgs.ClientAction{action(t, "SessionType", mgs.SessionTypeParameters{SessionType: "Hologram"})}, nil, []mgs.ActionStatus{2}, `session type "Hologram" is unknown`},
 		{"parameters", []mgs.ClientAction{action(t, "SessionType", 7)}, nil, []mgs.ActionStatus{2}, "SessionType"},
 		{"not accepted", []mgs.ClientAction{shell}, errors.New("use a port client"), []mgs.ActionStatus{2}, "use a port client"},
-		{"encryption", []mgs.ClientAction{shell, action(t, "KMSEncryption", mgs.KMSEncryptionParameters{KMSKeyId: "k"})}, nil, []mgs.ActionStatus{1, 2}, "a later version will"},
+		{"encryption", []mgs.ClientAction{shell, action(t, "KMSEncryption", mgs.KMSEncryptionParameters{KMSKeyId: "k"})}, nil, []mgs.ActionStatus{1, 2}, "this client has no access to KMS"},
+		{"encryption garbage", []mgs.ClientAction{shell, action(t, "KMSEncryption", 7)}, nil, []mgs.ActionStatus{1, 2}, "Failed to process action KMSEncryption"},
 		{"unknown action", []mgs.ClientAction{shell, action(t, "Dance", nil)}, nil, []mgs.ActionStatus{1, 3}, `Unsupported action "Dance"`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -104,7 +104,7 @@ func (s *Session) one(now time.Time) (Message, bool) {
 		return s.held, true
 	}
 	for {
-		t, p, ok := s.link.Next()
+		t, p, ok := s.next()
 		if !ok {
 			return Message{}, false
 		}

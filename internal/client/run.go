@@ -45,18 +45,20 @@ func (s *Session) Run(ctx context.Context) error {
 	if !first {
 		return errors.New("client: Run was called before")
 	}
+	defer s.keys.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	s.timer = s.opt.Clock.NewTimer(time.Hour)
 	defer s.timer.Stop()
 	s.mu.Lock()
-	s.stop = stop
+	s.stop, s.run = stop, ctx
 	s.mu.Unlock()
 	if s.over() { // before it began
 		return nil
 	}
 	s.connect(ctx)
 	if s.over() {
+		s.abandon(ctx)
 		return nil
 	}
 	err := context.Cause(ctx)

@@ -27,6 +27,7 @@ import (
 	"ssmagent/internal/controlplane/commands"
 	"ssmagent/internal/controlplane/documents"
 	"ssmagent/internal/controlplane/gateway"
+	"ssmagent/internal/controlplane/kms"
 	"ssmagent/internal/controlplane/logs"
 	"ssmagent/internal/controlplane/nodes"
 	"ssmagent/internal/controlplane/pki"
@@ -84,6 +85,7 @@ type Server struct {
 	documents *documents.Service
 	commands  *commands.Service
 	sessions  *sessions.Service
+	keys      *kms.Service
 	gateway   *gateway.Gateway
 	relay     *relay.Relay
 	objects   *s3.Service
@@ -174,6 +176,7 @@ func (s *Server) assemble() error {
 	if err != nil {
 		return err
 	}
+	s.keys = kms.New(kms.Options{DB: s.db, Clock: o.Clock, Log: o.Log.With("part", "kms"), Region: o.Region, Account: o.Account})
 	s.nodes.OnDeregister(s.commands.NodeRemoved)
 	s.nodes.OnDeregister(s.sessions.NodeRemoved)
 	verifier := auth.New(auth.Options{Keys: keys, Issuer: issuer, Account: o.Account, Clock: o.Clock, PublicKey: s.nodes.PublicKey})
@@ -213,7 +216,8 @@ func (s *Server) writeConfig() error {
 func (s *Server) routes(v *auth.Verifier) http.Handler {
 	tagged := tags{db: s.db, types: map[string]tagged{"ManagedInstance": s.nodes, "Document": s.documents}}
 	dispatcher := &api.Dispatcher{
-		Ops:    api.Merge(s.nodes.Ops(), s.documents.Ops(), s.commands.Ops(), s.sessions.Ops(), s.gateway.Ops(), tagged.Ops(), s.logs.Ops()),
+		Ops: api.Merge(s.nodes.Ops(), s.documents.Ops(), s.commands.Ops(), s.sessions.Ops(), s.gateway.Ops(), tagged.Ops(),
+			s.logs.Ops(), s.keys.Ops()),
 		Verify: v.Caller, Log: s.opt.Log.With("part", "api"),
 	}
 	calls := sessions.Origin(dispatcher)

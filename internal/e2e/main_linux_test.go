@@ -269,6 +269,7 @@ func (p *plane) configure(root string, more map[string]any) {
 		"Ssm": map[string]any{"Endpoint": p.url},
 		"Mds": map[string]any{"Endpoint": p.url},
 		"Mgs": map[string]any{"Endpoint": "ws" + strings.TrimPrefix(p.url, "http")},
+		"Kms": map[string]any{"Endpoint": p.url},
 	}
 	for k, v := range more {
 		cfg[k] = v

@@ -21,6 +21,7 @@ type Caller interface {
 // Client speaks for an operator. Safe for concurrent use.
 type Client struct {
 	caller Caller
+	keys   Caller // of KMS; nil: there is none
 	clock  clock.Clock
 	region string
 	pace   Pace

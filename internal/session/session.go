@@ -38,6 +38,17 @@ type Node struct {
 	// AsInvoker: shells run as the user who started the agent (-root).
 	AsInvoker bool `json:",omitempty"`
 	Records   Records
+	// KMS is for sessions that are encrypted.
+	KMS KMS `json:",omitzero"`
+}
+
+// KMS is where a worker has data keys opened.
+type KMS struct {
+	Endpoint string // http or https URL
+	Region   string // of signatures
+	// Acknowledge refuses clients that do not bind their data key to the
+	// node's challenge (Kms.RequireKMSChallengeResponse).
+	Acknowledge bool `json:",omitempty"`
 }
 
 // Request is a session as it lies in request.json. It holds no secrets.
@@ -155,14 +166,17 @@ func (r *Request) resolve(c mgs.AgentTaskContent) error {
 // maxProfile bounds the shell profile in bytes.
 const maxProfile = 64 << 10
 
+// maxKeyID bounds kmsKeyId in bytes, as KMS does.
+const maxKeyID = 2048
+
 // possible refuses what would otherwise silently not be done.
 func possible(r Request) error {
 	in := r.Inputs
 	switch {
 	case bool(in.RunAsEnabled):
 		return errors.New("runAsEnabled is true, but choosing the account of a shell comes with a later version of ssmagent; set runAsEnabled to false to get a shell of ssm-user")
-	case in.KMSKeyId != "":
-		return errors.New("kmsKeyId is set, but encrypting sessions with KMS comes with a later version of ssmagent; leave kmsKeyId empty (the connection is encrypted by TLS all the same)")
+	case len(in.KMSKeyId) > maxKeyID:
+		return fmt.Errorf("kmsKeyId is longer than %d bytes; it must be the id, the ARN or the alias of a KMS key", maxKeyID)
 	case in.S3BucketName != "" || in.CloudWatchLogGroupName != "":
 		return errors.New("the session is to be logged (s3BucketName or cloudWatchLogGroupName), but logging comes with a later version of ssmagent; leave them empty")
 	case len(in.ShellProfile.Linux) > maxProfile || len(in.ShellProfile.Windows) > maxProfile:

@@ -22,12 +22,17 @@ import (
 	"ssmagent/internal/operator"
 	"ssmagent/internal/sigv4"
 	"ssmagent/internal/ssmclient"
+	"ssmagent/internal/wire/kms"
 	"ssmagent/internal/wire/ssm"
 	"ssmagent/platform"
 )
 
 // Target says which service a client goes to; empty members are found.
-type Target struct{ Endpoint, Region, Profile string }
+type Target struct {
+	Endpoint, Region, Profile string
+
+	keys string // endpoint of KMS, once it is known
+}
 
 // CredentialsFile is where the control plane keeps its access keys.
 func CredentialsFile(p platform.Paths) string { return filepath.Join(p.ControlPlane, "credentials") }
@@ -41,14 +46,14 @@ type endpointFile struct {
 // Operator returns a client of the control plane at p, or of the named
 // endpoint, or of AWS, in this order, with the caller's credentials.
 func Operator(p platform.Paths, c Target, userAgent string) (*operator.Client, error) {
-	o := credentials.Options{Profile: c.Profile}
+	o, named := credentials.Options{Profile: c.Profile}, c.Endpoint
 	pace := operator.Remote
 	if c.Endpoint == "" {
 		e, err := localEndpoint(p)
 		switch {
 		case err == nil:
 			pace, o.File = operator.Local, CredentialsFile(p)
-			c.Endpoint, c.Region = e.URL, e.Region
+			c.Endpoint, c.Region, c.keys = e.URL, e.Region, e.URL
 		case p.Root != "" || !(errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)):
 			return nil, fmt.Errorf("no control plane below %s: %w; start one with `ssm-local serve`", p.ControlPlane, err)
 		}
@@ -66,10 +71,18 @@ func Operator(p platform.Paths, c Target, userAgent string) (*operator.Client, e
 			return nil, err
 		}
 	}
-	return operator.New(&ssmclient.Client{
+	if c.keys == "" {
+		if c.keys, err = keysEndpoint(named, chain.Region, os.Getenv); err != nil {
+			return nil, err
+		}
+	}
+	calls := ssmclient.Client{
 		HTTP: chain.HTTP, Endpoint: c.Endpoint, Service: "ssm", TargetPrefix: ssm.TargetPrefix,
 		UserAgent: userAgent, Signer: operatorSigner{chain, chain.Region}, Clock: clock.Real{}, Log: slog.New(slog.DiscardHandler),
-	}, clock.Real{}, chain.Region, pace), nil
+	}
+	keys := calls
+	keys.Endpoint, keys.Service, keys.TargetPrefix = c.keys, kms.Service, kms.TargetPrefix
+	return operator.New(&calls, clock.Real{}, chain.Region, pace).WithKeys(&keys), nil
 }
 
 // localEndpoint reads what the control plane of this machine left.

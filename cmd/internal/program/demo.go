@@ -189,7 +189,7 @@ func (d *demo) register(ctx context.Context, client *operator.Client) (string, e
 	p := platform.PathsBelow(d.root)
 	cfg, err := json.MarshalIndent(map[string]any{
 		"Ssm": map[string]string{"Endpoint": d.url}, "Mds": map[string]string{"Endpoint": d.url},
-		"Mgs": map[string]string{"Endpoint": "ws" + strings.TrimPrefix(d.url, "http")},
+		"Mgs": map[string]string{"Endpoint": "ws" + strings.TrimPrefix(d.url, "http")}, "Kms": map[string]string{"Endpoint": d.url},
 	}, "", "  ")
 	if err != nil {
 		return "", err

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"ssmagent/internal/client"
+	"ssmagent/internal/datakey"
 	"ssmagent/internal/operator"
 	"ssmagent/internal/ssmclient"
 	"ssmagent/internal/wire/ssm"
@@ -18,6 +19,7 @@ type sessions interface {
 	StartSession(ctx context.Context, in ssm.StartSessionInput) (ssm.SessionOutput, error)
 	ResumeSession(ctx context.Context, id string) (ssm.SessionOutput, error)
 	TerminateSession(ctx context.Context, id string) error
+	DataKey(ctx context.Context, s datakey.Session) (key, sealed []byte, err error)
 }
 
 var _ sessions = (*operator.Client)(nil)
@@ -49,6 +51,9 @@ func openSession(ctx context.Context, c sessions, in ssm.StartSessionInput, acce
 				return "", client.ErrGone
 			}
 			return o.TokenValue, err
+		},
+		DataKey: func(ctx context.Context, keyID, challenge string) (key, sealed []byte, err error) {
+			return c.DataKey(ctx, datakey.Session{KeyID: keyID, SessionID: out.SessionId, TargetID: in.Target, Challenge: challenge})
 		},
 		Terminate: func(ctx context.Context) error { return c.TerminateSession(ctx, out.SessionId) },
 	}

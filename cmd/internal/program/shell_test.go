@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"ssmagent/internal/client/clienttest"
+	"ssmagent/internal/datakey"
 	"ssmagent/internal/ssmclient"
 	"ssmagent/internal/wire/mgs"
 	"ssmagent/internal/wire/ssm"
@@ -39,6 +40,10 @@ func (s *calls) ResumeSession(ctx context.Context, id string) (ssm.SessionOutput
 		err = s.gone
 	}
 	return ssm.SessionOutput{SessionId: id, TokenValue: token}, err
+}
+
+func (s *calls) DataKey(context.Context, datakey.Session) (key, sealed []byte, err error) {
+	return nil, nil, errors.New("no KMS here")
 }
 
 func (s *calls) TerminateSession(context.Context, string) error {

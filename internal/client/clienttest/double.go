@@ -18,6 +18,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/google/uuid"
 
+	"ssmagent/internal/seal"
 	"ssmagent/internal/stream"
 	"ssmagent/internal/wire/frame"
 	"ssmagent/internal/wire/mgs"
@@ -48,6 +49,11 @@ type Options struct {
 	Listener     net.Listener // nil: one on the loopback
 	Window       int          // bytes in flight to the client; 0: the default
 	Plain        bool         // an agent of ours that offers nothing but large payloads
+	// DataKey has the session encrypted with it; Actions must ask for that.
+	DataKey []byte
+	// Challenge is sealed and sent instead of a good one, which it leaves to
+	// the test to look at.
+	Challenge []byte
 }
 
 // Double is a gateway with an agent behind it, for one session. The test plays
@@ -67,6 +73,8 @@ type Double struct {
 	pings    int
 	hellos   []mgs.OpenDataChannel
 	response *mgs.HandshakeResponse
+	cipher   *seal.Cipher
+	proof    []byte // what came back of the challenge, opened
 	complete bool
 	dropped  int // payloads thrown away
 	largest  int

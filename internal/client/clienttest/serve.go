@@ -10,6 +10,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"ssmagent/internal/seal"
 	"ssmagent/internal/wire/frame"
 	"ssmagent/internal/wire/mgs"
 )
@@ -109,6 +110,10 @@ func (d *Double) answer() {
 		if !ok {
 			return
 		}
+		if t == mgs.PayloadEncChallengeResponse {
+			d.proved(p)
+			continue
+		}
 		if t != mgs.PayloadHandshakeResponse {
 			if d.opt.Style == Stock {
 				d.dropped++ // as stock agents do
@@ -125,10 +130,49 @@ func (d *Double) answer() {
 		if e, ours := mgs.DecodeExtension(r.Extensions); ours && d.opt.Style == Ours {
 			_ = d.link.SetPayloadSize(min(e.MaxPayload, mgs.LargePayload))
 		}
-		if !d.opt.HoldComplete {
+		switch {
+		case d.opt.DataKey != nil:
+			d.challenge()
+		case !d.opt.HoldComplete:
 			d.completeLocked()
 		}
 	}
+}
+
+// challenge has the client prove that it has the key.
+func (d *Double) challenge() {
+	for _, a := range d.response.ProcessedClientActions {
+		if a.ActionStatus != mgs.ActionSuccess {
+			return
+		}
+	}
+	var err error
+	if d.cipher, err = seal.ForAgent(d.opt.DataKey); err != nil {
+		panic(err) // the test gave a bad key
+	}
+	d.link.SetCipher(d.cipher)
+	plain := d.opt.Challenge
+	if plain == nil {
+		plain = make([]byte, seal.ChallengeSize)
+	}
+	_ = d.pushJSON(mgs.PayloadEncChallengeRequest, mgs.EncChallenge{Challenge: d.cipher.Seal(nil, plain)})
+}
+
+func (d *Double) proved(p []byte) {
+	r, err := mgs.Decode[mgs.EncChallenge](p)
+	if err == nil {
+		d.proof, err = d.cipher.Open(r.Challenge)
+	}
+	if err == nil && len(d.proof) == seal.ChallengeSize && !d.opt.HoldComplete {
+		d.completeLocked()
+	}
+}
+
+// Seal seals as the agent does, once the client has answered.
+func (d *Double) Seal(plain []byte) []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.cipher.Seal(nil, plain)
 }
 
 func (d *Double) completeLocked() {

@@ -12,6 +12,7 @@ import (
 	"ssmagent/internal/clock"
 	"ssmagent/internal/controlplane/api"
 	"ssmagent/internal/sigv4"
+	"ssmagent/internal/wire/kms"
 	"ssmagent/internal/wire/logs"
 	"ssmagent/internal/wire/mds"
 	"ssmagent/internal/wire/ssm"
@@ -77,6 +78,8 @@ func ServiceOf(r *http.Request) string {
 		return "ec2messages"
 	case prefix == logs.TargetPrefix:
 		return "logs"
+	case prefix == kms.TargetPrefix:
+		return kms.Service
 	case strings.HasPrefix(r.URL.Path, "/v1/"):
 		return "ssmmessages"
 	}

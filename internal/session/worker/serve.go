@@ -148,7 +148,7 @@ func (s *served) outcome(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, channel.ErrUnreachable):
 		return fmt.Errorf("Setting up data channel with id %s failed: %w", s.req.ID, err) //nolint:staticcheck // as stock agents begin it
-	case errors.Is(err, channel.ErrRefused):
+	case errors.Is(err, channel.ErrRefused), errors.Is(err, channel.ErrInsecure):
 		return err
 	case errors.Is(err, channel.ErrGone), ctx.Err() != nil:
 		return nil

@@ -18,7 +18,7 @@ func (s *served) connect(life context.Context) error {
 		return err
 	}
 	s.ch, err = channel.New(channel.Options{
-		SessionID: s.req.ID, Clock: s.Clock, Log: s.log,
+		SessionID: s.req.ID, Clock: s.Clock, Log: s.log, Encryption: s.encryption(g),
 		Open: func(ctx context.Context) (channel.Conn, error) { return s.open(ctx, g) },
 	})
 	if err != nil {

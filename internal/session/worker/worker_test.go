@@ -276,14 +276,15 @@ func TestFailures(t *testing.T) {
 			l.gw.answer.ProcessedClientActions[0].ActionStatus = mgs.ActionFailed
 			l.gw.answer.ProcessedClientActions[0].Error = "I take ports only"
 		}, want: "I take ports only"},
-		"a port session":   {order: func(c *mgs.AgentTaskContent) { c.DocumentContent.SessionType = mgs.SessionPort }, want: "later"},
-		"a strange type":   {order: func(c *mgs.AgentTaskContent) { c.DocumentContent.SessionType = "Dance" }, want: "unknown"},
-		"a strange schema": {order: func(c *mgs.AgentTaskContent) { c.DocumentContent.SchemaVersion = "9" }, want: "schemaVersion"},
-		"run as":           {order: inputs(`{"runAsEnabled":true}`), want: "runAsEnabled"},
-		"kms":              {order: inputs(`{"kmsKeyId":"alias/x"}`), want: "kmsKeyId"},
-		"logs":             {order: inputs(`{"s3BucketName":"b"}`), want: "s3BucketName"},
-		"no inputs":        {order: inputs(`{"cloudWatchStreamingEnabled":"true"}`), want: "inputs"},
-		"no place":         {change: func(l *lab) { l.limit = 0 }, order: nil, want: ""},
+		"a port session":        {order: func(c *mgs.AgentTaskContent) { c.DocumentContent.SessionType = mgs.SessionPort }, want: "later"},
+		"a strange type":        {order: func(c *mgs.AgentTaskContent) { c.DocumentContent.SessionType = "Dance" }, want: "unknown"},
+		"a strange schema":      {order: func(c *mgs.AgentTaskContent) { c.DocumentContent.SchemaVersion = "9" }, want: "schemaVersion"},
+		"run as":                {order: inputs(`{"runAsEnabled":true}`), want: "runAsEnabled"},
+		"kms, a client without": {order: inputs(`{"kmsKeyId":"alias/x"}`), want: "does not say that it encrypts"},
+		"kms, no key":           {order: inputs(`{"kmsKeyId":"` + strings.Repeat("k", 2049) + `"}`), want: "kmsKeyId is longer"},
+		"logs":                  {order: inputs(`{"s3BucketName":"b"}`), want: "s3BucketName"},
+		"no inputs":             {order: inputs(`{"cloudWatchStreamingEnabled":"true"}`), want: "inputs"},
+		"no place":              {change: func(l *lab) { l.limit = 0 }, order: nil, want: ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)

@@ -114,3 +114,17 @@ type ScheduleKeyDeletionOutput struct {
 
 // CancelKeyDeletionOutput names the key that stays, as its ARN.
 type CancelKeyDeletionOutput struct{ KeyId string }
+
+// ListResourceTagsInput asks for a page of a key's tags.
+type ListResourceTagsInput struct {
+	KeyId  string `check:"required,min=1,max=2048"`
+	Limit  int    `json:",omitempty" check:"min=1,max=50"`
+	Marker string `json:",omitempty" check:"min=1,max=1024"`
+}
+
+// ListResourceTagsOutput is a page; NextMarker is there when it is Truncated.
+type ListResourceTagsOutput struct {
+	Tags       []Tag
+	NextMarker string `json:",omitempty"`
+	Truncated  bool
+}
