@@ -29,8 +29,8 @@ type late struct {
 	waited time.Duration
 }
 
-// Read implements Terminal.
-func (t *terminal) Read(p []byte) (int, error) {
+// Read implements Screen.
+func (t *screen) Read(p []byte) (int, error) {
 	t.late.mu.Lock()
 	defer t.late.mu.Unlock()
 	select {
@@ -38,10 +38,14 @@ func (t *terminal) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	default:
 	}
-	if len(p) == 0 {
+	switch {
+	case len(p) == 0:
 		return 0, nil
+	case t.master == nil:
+		<-t.ended
+		return 0, io.EOF
 	}
-	if !t.hasExited() {
+	if !t.hasEnded() {
 		n, err := t.quick.Read(p)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return t.readResult(n, err)
@@ -50,8 +54,34 @@ func (t *terminal) Read(p []byte) (int, error) {
 	return t.readLate(p)
 }
 
+// ReadWithin implements Screen.
+func (t *screen) ReadWithin(p []byte, d time.Duration) (int, error) {
+	if !t.deadline(time.Now().Add(d)) {
+		return t.Read(p) // which does not wait long any more
+	}
+	defer t.deadline(time.Time{})
+	t.late.mu.Lock()
+	defer t.late.mu.Unlock()
+	n, err := t.quick.Read(p)
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		return 0, nil // Read looks whether that was Ended's
+	}
+	return t.readResult(n, err)
+}
+
+// deadline sets that of the next Read, unless the program has ended.
+func (t *screen) deadline(at time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.isEnded || t.master == nil {
+		return false
+	}
+	_ = t.master.SetReadDeadline(at)
+	return true
+}
+
 // readLate reads what is left.
-func (t *terminal) readLate(p []byte) (int, error) {
+func (t *screen) readLate(p []byte) (int, error) {
 	if t.late.bytes < lateMax {
 		n, err := t.readNow(p)
 		over := false
@@ -74,7 +104,7 @@ func (t *terminal) readLate(p []byte) (int, error) {
 }
 
 // readNow reads without waiting, whatever the deadline.
-func (t *terminal) readNow(p []byte) (n int, err error) {
+func (t *screen) readNow(p []byte) (n int, err error) {
 	_ = t.master.SetReadDeadline(time.Time{})
 	c, err := t.master.SyscallConn()
 	if err != nil {
@@ -99,7 +129,7 @@ func (t *terminal) readNow(p []byte) (n int, err error) {
 
 // readResult turns the end of a terminal into io.EOF. EIO is that end: no slave
 // end is open any more, ours included, which is only after the exit.
-func (t *terminal) readResult(n int, err error) (int, error) {
+func (t *screen) readResult(n int, err error) (int, error) {
 	switch {
 	case n > 0:
 		return n, nil
@@ -109,7 +139,7 @@ func (t *terminal) readResult(n int, err error) (int, error) {
 	case t.shutDown(): // the raw descriptor's error for that is no os.ErrClosed
 		return 0, io.EOF
 	}
-	return 0, fmt.Errorf("read the terminal of %s: %w", t.spec.Path, err)
+	return 0, fmt.Errorf("read the terminal of %s: %w", t.name, err)
 }
 
-func (t *terminal) endOfOutput() { t.drainOnce.Do(func() { close(t.drained) }) }
+func (t *screen) endOfOutput() { t.drainOnce.Do(func() { close(t.drained) }) }

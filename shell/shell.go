@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"ssmagent/platform/proc"
@@ -43,6 +44,10 @@ type Spec struct {
 	Rows, Cols uint16
 	// Principal is who the program runs as; the terminal is given to them.
 	Principal proc.Principal
+	// Line is the end for programs of a terminal that OpenScreen made, for Open
+	// to start the program on; Open takes it over. Read then gives nothing but
+	// the end, and Write and Resize are the screen's.
+	Line *os.File
 	// Grace is the time between SIGHUP and SIGKILL, 0 for DefaultGrace.
 	Grace time.Duration
 }
@@ -73,6 +78,36 @@ type Terminal interface {
 	// terminal holds. What a program that has ended left in the background
 	// goes on without a terminal. Close must be called, once is enough.
 	Close() error
+}
+
+// Screen is the end of a terminal at which a person sits, apart from the
+// program: another process may have that. Its methods are safe for concurrent
+// use, but there is one reader and one writer at a time.
+type Screen interface {
+	// Read gives what is printed. io.EOF comes once Ended was called and all
+	// has been read that was printed by then, or after Close.
+	Read(p []byte) (int, error)
+	// ReadWithin is Read that gives nothing, without an error, when nothing is
+	// printed within d.
+	ReadWithin(p []byte, d time.Duration) (int, error)
+	// Write, Resize: as of Terminal.
+	Write(p []byte) (int, error)
+	Resize(rows, cols uint16) error
+	// Ended says that the program has ended.
+	Ended()
+	// Close gives back the screen, which hangs up what still uses the line.
+	Close() error
+}
+
+// OpenScreen opens a terminal of s's user, size and locale, on which no program
+// runs yet: line is the end for Open, in this process or, handed down, in
+// another. The error is errors.ErrUnsupported where a terminal and its program
+// cannot be apart.
+func OpenScreen(s Spec) (screen Screen, line *os.File, err error) {
+	if s.Rows == 0 || s.Cols == 0 {
+		s.Rows, s.Cols = DefaultRows, DefaultCols
+	}
+	return openScreen(s)
 }
 
 // Open starts s in a new terminal. When ctx ends, the terminal is hung up.

@@ -4,41 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sync"
 	"syscall"
 	"time"
 
 	"ssmagent/platform/proc"
-	"ssmagent/platform/quickio"
 
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a Terminal on a pseudo terminal.
+// terminal is a Terminal on a pseudo terminal: a program, and its screen unless
+// somebody else has that.
 type terminal struct {
-	spec   Spec
-	master *os.File
-	quick  io.ReadWriter // master, to read and write
-	pid    int
-	stop   func() bool // of the context's hang-up
+	// The screen is ended with the program, then still a zombie: until Close
+	// reaps it nobody else gets its pid, which names the session.
+	*screen
+	spec Spec
+	pid  int
+	stop func() bool // of the context's hang-up
 
-	// exited is closed when the program has ended, still as a zombie: until
-	// Close reaps it nobody else gets its pid, which names the session.
-	exited chan struct{}
-	// drained is closed when Read has seen the end, closed by Close.
-	drained, closed chan struct{}
-	drainOnce       sync.Once
-	background      sync.WaitGroup // the waiter, and the context's hang-up
+	background sync.WaitGroup // the waiter, and the context's hang-up
 
-	late late // guarded by its own lock
-
-	mu         sync.Mutex
-	state      proc.State
-	waitErr    error
-	rows, cols uint16
-	isClosed   bool
+	stateMu sync.Mutex
+	state   proc.State
+	waitErr error
 
 	hangupMu  sync.Mutex // one Hangup at a time
 	closeOnce sync.Once
@@ -46,21 +36,21 @@ type terminal struct {
 }
 
 func open(ctx context.Context, s Spec) (Terminal, error) {
-	master, slave, err := openPTY(s)
+	sc, line := noScreen(), s.Line
+	if line == nil {
+		var err error
+		if sc, line, err = newScreen(s); err != nil {
+			return nil, err
+		}
+	}
+	pid, err := startOn(line, s)
 	if err != nil {
+		line.Close()
+		_ = sc.Close()
 		return nil, err
 	}
-	pid, err := startOn(slave, s)
-	if err != nil {
-		master.Close()
-		slave.Close()
-		return nil, err
-	}
-	t := &terminal{
-		spec: s, master: master, quick: quickio.File(master), pid: pid, rows: s.Rows, cols: s.Cols,
-		exited: make(chan struct{}), drained: make(chan struct{}), closed: make(chan struct{}),
-	}
-	t.background.Go(func() { t.waitExit(slave) })
+	t := &terminal{screen: sc, spec: s, pid: pid}
+	t.background.Go(func() { t.waitExit(line) })
 	t.background.Add(1)
 	stop := context.AfterFunc(ctx, func() {
 		defer t.background.Done()
@@ -79,62 +69,18 @@ func open(ctx context.Context, s Spec) (Terminal, error) {
 // waitExit waits for the program without reaping it. Our copy of the slave end
 // is held open until then: a program that closes its terminal for a while does
 // not look ended.
-func (t *terminal) waitExit(slave *os.File) {
+func (t *terminal) waitExit(line *os.File) {
 	state, err := waitNoReap(t.pid)
-	t.mu.Lock()
+	t.stateMu.Lock()
 	t.state, t.waitErr = state, err
-	t.mu.Unlock()
-	slave.Close()
-	// A writer has nobody to write to any more; a reader looks what is left.
-	_ = t.master.SetWriteDeadline(time.Unix(1, 0))
-	_ = t.master.SetReadDeadline(time.Unix(1, 0)) // before exited: readLate sets its own
-	close(t.exited)
-}
-
-func (t *terminal) hasExited() bool {
-	select {
-	case <-t.exited:
-		return true
-	default:
-		return false
-	}
-}
-
-// Write implements Terminal.
-func (t *terminal) Write(p []byte) (int, error) {
-	if t.hasExited() {
-		return 0, ErrEnded
-	}
-	n, err := t.quick.Write(p)
-	switch {
-	case err == nil:
-		return n, nil
-	case errors.Is(err, os.ErrDeadlineExceeded), t.shutDown(), errors.Is(err, unix.EIO):
-		return n, ErrEnded
-	}
-	return n, fmt.Errorf("write to the terminal of %s: %w", t.spec.Path, err)
-}
-
-// Resize implements Terminal.
-func (t *terminal) Resize(rows, cols uint16) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case t.isClosed:
-		return ErrEnded
-	case rows == 0 || cols == 0 || rows == t.rows && cols == t.cols:
-		return nil
-	}
-	if err := setSize(t.master, rows, cols); err != nil {
-		return fmt.Errorf("resize the terminal of %s to %d rows and %d columns: %w", t.spec.Path, rows, cols, err)
-	}
-	t.rows, t.cols = rows, cols
-	return nil
+	t.stateMu.Unlock()
+	line.Close()
+	t.Ended()
 }
 
 // Wait implements Terminal.
 func (t *terminal) Wait(ctx context.Context) (proc.State, error) {
-	for _, c := range []chan struct{}{t.exited, t.drained} {
+	for _, c := range []chan struct{}{t.ended, t.drained} {
 		select {
 		case <-c:
 		case <-t.closed:
@@ -142,11 +88,11 @@ func (t *terminal) Wait(ctx context.Context) (proc.State, error) {
 			return proc.State{}, fmt.Errorf("wait for %s: %w", t.spec.Path, ctx.Err())
 		}
 	}
-	if !t.hasExited() {
+	if !t.hasEnded() {
 		return proc.State{Code: -1, Signal: "unknown"}, fmt.Errorf("wait for %s: it outlived its terminal: %w", t.spec.Path, ErrEnded)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.stateMu.Lock()
+	defer t.stateMu.Unlock()
 	return t.state, t.waitErr
 }
 
@@ -158,24 +104,24 @@ func (t *terminal) Hangup() error {
 		return nil
 	}
 	// Whoever types into it now is to stop at once.
-	_ = t.master.SetWriteDeadline(time.Unix(1, 0))
-	return endSession(t.pid, t.spec.Grace, t.exited)
+	t.stopWriting()
+	return endSession(t.pid, t.spec.Grace, t.ended)
 }
 
 // Close implements Terminal.
 func (t *terminal) Close() error {
 	t.closeOnce.Do(func() {
-		if !t.hasExited() {
+		if !t.hasEnded() {
 			if t.closeErr = t.Hangup(); t.closeErr == nil {
 				t.awaitExit() // it is a zombie, which the waiter is about to see
 			}
 		}
 		t.stop()
-		if !t.hasExited() {
+		if !t.hasEnded() {
 			// Not ours to end (another user's, or stuck in the kernel): losing
 			// its terminal is what is left. It is reaped when it ends.
 			t.shut()
-			t.background.Go(func() { <-t.exited; reap(t.pid) })
+			t.background.Go(func() { <-t.ended; reap(t.pid) })
 			return
 		}
 		t.background.Wait()
@@ -189,27 +135,16 @@ func (t *terminal) awaitExit() {
 	timer := time.NewTimer(killWait)
 	defer timer.Stop()
 	select {
-	case <-t.exited:
+	case <-t.ended:
 	case <-timer.C: // a /proc that hides processes had it look gone
 	}
 }
 
-// shut closes the master end, which hangs up the slave end.
+// shut closes the screen, which hangs up the program's end.
 func (t *terminal) shut() {
 	t.hangupMu.Lock()
 	defer t.hangupMu.Unlock()
-	t.mu.Lock()
-	t.isClosed = true
-	t.mu.Unlock()
-	t.master.Close()
-	close(t.closed)
-	t.endOfOutput()
-}
-
-func (t *terminal) shutDown() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.isClosed
+	_ = t.screen.Close()
 }
 
 // waitNoReap waits until the child pid has ended and leaves it a zombie.

@@ -31,8 +31,8 @@ func cat(ctx context.Context, s sitting) error {
 }
 
 // keys types single keys at cat and returns how long each took to come back,
-// in order of size.
-func keys(ctx context.Context, s sitting, n int) ([]float64, error) {
+// in order of size. The pause is between two keys.
+func keys(ctx context.Context, s sitting, n int, pause time.Duration) ([]float64, error) {
 	warm := n / 10
 	var took []float64
 	for i := range n + warm {
@@ -50,6 +50,9 @@ func keys(ctx context.Context, s sitting, n int) ([]float64, error) {
 		if err := s.until(ctx, key); err != nil { // cat's own copy
 			return nil, err
 		}
+		if pause > 0 {
+			<-time.After(pause)
+		}
 	}
 	slices.Sort(took)
 	return took, nil
@@ -66,7 +69,7 @@ func (b *bench) echo(ctx context.Context) error {
 	}
 	before := b.switches()
 	const n = 2000
-	took, err := keys(ctx, s, n)
+	took, err := keys(ctx, s, n, 0)
 	if err != nil {
 		return err
 	}
@@ -88,6 +91,10 @@ func (b *bench) switches() (sum float64) {
 	return sum
 }
 
+// pluginPause is more than the stock client's own after every key, a
+// millisecond, for which the next key would wait.
+const pluginPause = 3 * time.Millisecond
+
 // echoPlugin measures the same through the stock client.
 func (b *bench) echoPlugin(ctx context.Context) error {
 	s, err := b.openPlugin(ctx)
@@ -98,7 +105,7 @@ func (b *bench) echoPlugin(ctx context.Context) error {
 	if err := cat(ctx, s); err != nil {
 		return err
 	}
-	took, err := keys(ctx, s, 1000)
+	took, err := keys(ctx, s, 1000, pluginPause)
 	if err != nil {
 		return err
 	}
@@ -132,7 +139,7 @@ func (b *bench) echoBeside(ctx context.Context) error {
 	if err := cat(ctx, s); err != nil {
 		return err
 	}
-	took, err := keys(ctx, s, 1000)
+	took, err := keys(ctx, s, 1000, 0)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func sessionWorker(ctx context.Context, s streams, args []string) int {
 	return worker.Main(ctx, args, worker.Deps{
 		FS: secfile.OS(), Stdin: pollable(os.Stdin), Stdout: pollable(os.Stdout), Stderr: s.err,
 		Log: slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level})), Clock: clock.Real{}, Lock: secfile.Lock,
-		Listen: ipc.Listen, Start: proc.Start, Executable: exe, Env: os.Environ(),
+		Listen: ipc.Listen, Start: proc.Start, Screen: shell.OpenScreen, Executable: exe, Env: os.Environ(),
 		Account: account, Program: findProgram,
 	})
 }
@@ -56,7 +56,7 @@ func sessionWorker(ctx context.Context, s streams, args []string) int {
 func sessionTerminal(ctx context.Context, _ streams, _ []string) int {
 	debug.SetGCPercent(sessionGC)
 	runtime.GOMAXPROCS(sessionProcs)
-	return terminal.Main(ctx, terminal.Deps{In: quickio.File(pollable(os.Stdin)), Out: quickio.File(pollable(os.Stdout)), Open: shell.Open,
+	return terminal.Main(ctx, terminal.Deps{In: quickio.File(pollable(os.Stdin)), Out: quickio.File(pollable(os.Stdout)), Open: shell.Open, Line: func() *os.File { return os.NewFile(3, "line") },
 		System: terminal.System{Start: proc.Start, Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants}})
 }
 

@@ -27,6 +27,7 @@ type Spec struct {
 	Dir        string
 	Rows, Cols uint16
 	Pipes      *Pipes `json:",omitempty"` // instead of a terminal
+	Line       bool   `json:",omitempty"` // the terminal's line was handed down: see Deps.Line
 }
 
 // Exit is how the terminal ended: Error says why there never was one, or that
@@ -45,6 +46,9 @@ type Deps struct {
 	In   io.Reader // frames of the session worker; its end hangs up
 	Out  io.Writer // frames for it
 	Open func(context.Context, shell.Spec) (shell.Terminal, error)
+	// Line is the file that the worker handed down beside the standard ones, the
+	// line of a terminal whose screen the worker has.
+	Line func() *os.File
 	// System is for programs without a terminal.
 	System System
 }
@@ -64,7 +68,14 @@ type program interface {
 // open starts the program of s.
 func (d Deps) open(ctx context.Context, s Spec) (program, error) {
 	if s.Pipes == nil {
-		return d.Open(ctx, shell.Spec{Path: s.Path, Args: s.Args, Env: s.Env, Dir: s.Dir, Rows: s.Rows, Cols: s.Cols})
+		o := shell.Spec{Path: s.Path, Args: s.Args, Env: s.Env, Dir: s.Dir, Rows: s.Rows, Cols: s.Cols}
+		if s.Line {
+			if d.Line == nil {
+				return nil, errFrame
+			}
+			o.Line = d.Line()
+		}
+		return d.Open(ctx, o)
 	}
 	p, err := openPipes(d.System, s)
 	if err != nil {

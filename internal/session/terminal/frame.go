@@ -1,7 +1,8 @@
 // Package terminal is the process that holds a session's terminal: this program
-// again, run as the session's user, which knows of the session nothing but the
-// bytes that are typed and printed. Its other end, in the session worker, is
-// here too. They talk in frames over two pipes.
+// again, run as the session's user, which knows of the session no more than the
+// bytes that are typed and printed, and where the session worker itself has the
+// screen not even these. Its other end, in that worker, is here too. They talk
+// in frames over two pipes.
 package terminal
 
 import (

@@ -31,6 +31,8 @@ type Process struct {
 
 	out io.ReadCloser
 
+	screen *screen // nil when the process has it
+
 	mu     sync.Mutex
 	room   sync.Cond // on mu: credit has grown, or the terminal ended
 	credit int
@@ -45,6 +47,10 @@ type Process struct {
 // The terminal comes with Open: the process may start while its size is not
 // known yet.
 func Start(start func(proc.Spec) (proc.Process, error), spec proc.Spec) (*Process, error) {
+	return begin(start, spec, nil)
+}
+
+func begin(start func(proc.Spec) (proc.Process, error), spec proc.Spec, s *screen) (*Process, error) {
 	inR, inW, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("start the terminal's process: %w", err)
@@ -64,7 +70,7 @@ func Start(start func(proc.Spec) (proc.Process, error), spec proc.Spec) (*Proces
 		outR.Close()
 		return nil, fmt.Errorf("start the terminal's process: %w", err)
 	}
-	t := &Process{p: p, in: inW, out: outR, orders: quickio.File(inW), r: newReader(quickio.File(outR)), credit: window}
+	t := &Process{p: p, in: inW, out: outR, orders: quickio.File(inW), r: newReader(quickio.File(outR)), credit: window, screen: s}
 	t.room.L = &t.mu
 	return t, nil
 }
@@ -74,6 +80,11 @@ func (t *Process) ID() proc.ID { return t.p.ID() }
 
 // Open opens the terminal; what became of it comes with Read.
 func (t *Process) Open(s Spec) error {
+	if s.Line = t.screen != nil; s.Line && s.Rows > 0 && s.Cols > 0 {
+		if err := t.screen.Resize(s.Rows, s.Cols); err != nil {
+			return err
+		}
+	}
 	b, err := json.Marshal(s)
 	if err == nil && len(b) > maxFrame {
 		err = fmt.Errorf("its environment has %d bytes, at most %d are possible", len(b), maxFrame)
@@ -87,6 +98,9 @@ func (t *Process) Open(s Spec) error {
 // Type types b. It waits while the shell takes no input. The error is ErrEnded
 // when it never will again.
 func (t *Process) Type(b []byte) error {
+	if t.screen != nil {
+		return t.screen.typeAll(b)
+	}
 	for len(b) > 0 {
 		t.mu.Lock()
 		for t.credit == 0 && !t.ended {
@@ -109,6 +123,9 @@ func (t *Process) Type(b []byte) error {
 
 // Resize tells the size.
 func (t *Process) Resize(rows, cols uint16) error {
+	if t.screen != nil {
+		return t.screen.Resize(rows, cols)
+	}
 	b := binary.BigEndian.AppendUint16(nil, rows)
 	return t.frame(kindSize, binary.BigEndian.AppendUint16(b, cols))
 }
@@ -139,6 +156,14 @@ func (t *Process) Read() ([]byte, error) {
 // ReadEither is Read that tells what a program without a terminal printed as
 // errors.
 func (t *Process) ReadEither() (b []byte, isError bool, err error) {
+	if t.screen != nil {
+		b, err = t.readScreen()
+		return b, false, err
+	}
+	return t.readFrames()
+}
+
+func (t *Process) readFrames() (b []byte, isError bool, err error) {
 	for {
 		k, b, err := t.r.next()
 		if err != nil {
@@ -215,18 +240,21 @@ func (t *Process) Exit() (Exit, bool) {
 // waits for it until ctx ends; then it is killed.
 func (t *Process) Close(ctx context.Context) error {
 	t.end(nil)
-	_ = t.in.Close() // which hangs up
-	drained := make(chan struct{})
-	go func() { // a process that cannot write does not end
-		defer close(drained)
-		_, _ = io.Copy(io.Discard, t.out)
-	}()
+	_ = t.in.Close()          // which hangs up
+	var drains sync.WaitGroup // a process that cannot write does not end
+	drains.Go(func() { _, _ = io.Copy(io.Discard, t.out) })
+	if t.screen != nil {
+		drains.Go(func() { _, _ = io.Copy(io.Discard, readerOnly{t.screen}) })
+	}
 	_, err := t.p.Wait(ctx)
 	if err != nil {
 		err = errors.Join(err, t.p.Kill())
 	}
 	_ = t.out.Close()
-	<-drained
+	if t.screen != nil {
+		err = errors.Join(err, t.screen.close())
+	}
+	drains.Wait()
 	return err
 }
 

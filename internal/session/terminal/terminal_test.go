@@ -21,21 +21,37 @@ import (
 // TestMain is also the terminal's process.
 func TestMain(m *testing.M) {
 	if os.Args[0] == Name {
-		os.Exit(Main(context.Background(), Deps{In: os.Stdin, Out: os.Stdout, Open: shell.Open, System: system()}))
+		os.Exit(Main(context.Background(), Deps{In: os.Stdin, Out: os.Stdout, Open: shell.Open, Line: func() *os.File { return os.NewFile(3, "line") }, System: system()}))
 	}
 	os.Exit(m.Run())
 }
 
 const patience = 20 * time.Second
 
-// start starts a real process with a real terminal.
-func start(t *testing.T, script string, args ...string) *Process {
+// starter starts a real process with a real terminal.
+type starter func(t *testing.T, script string, args ...string) *Process
+
+// both runs a test with the screen here, and with it in the process.
+func both(t *testing.T, test func(t *testing.T, start starter)) {
+	t.Parallel()
+	for name, begin := range map[string]func(proc.Spec) (*Process, error){
+		"screen here": func(s proc.Spec) (*Process, error) { return StartOn(shell.OpenScreen, proc.Start, s) },
+		"frames":      func(s proc.Spec) (*Process, error) { return Start(proc.Start, s) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, func(t *testing.T, script string, args ...string) *Process { return start(t, begin, script, args...) })
+		})
+	}
+}
+
+func start(t *testing.T, begin func(proc.Spec) (*Process, error), script string, args ...string) *Process {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := Start(proc.Start, proc.Spec{Path: exe, Args: []string{Name}, Group: true})
+	p, err := begin(proc.Spec{Path: exe, Args: []string{Name}, Group: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,53 +95,56 @@ func until(t *testing.T, p *Process, text string) string {
 }
 
 func TestShell(t *testing.T) {
-	t.Parallel()
-	p := start(t, "")
-	until(t, p, "ready> ")
-	if err := p.Type([]byte("stty size\n")); err != nil {
-		t.Fatal(err)
-	}
-	until(t, p, "33 111")
-	if err := p.Resize(44, 222); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Type([]byte("stty size\n")); err != nil {
-		t.Fatal(err)
-	}
-	until(t, p, "44 222")
-	if err := p.Type([]byte("exit 7\n")); err != nil {
-		t.Fatal(err)
-	}
-	until(t, p, "")
-	if e, ok := p.Exit(); !ok || !e.Started || e.Code != 7 || e.Error != "" {
-		t.Errorf("%+v %v", e, ok)
-	}
-	if err := p.Type([]byte("x")); err == nil {
-		t.Error("typed into nothing")
-	}
+	both(t, func(t *testing.T, start starter) {
+		p := start(t, "")
+		until(t, p, "ready> ")
+		if err := p.Type([]byte("stty size\n")); err != nil {
+			t.Fatal(err)
+		}
+		until(t, p, "33 111")
+		if err := p.Resize(44, 222); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Type([]byte("stty size\n")); err != nil {
+			t.Fatal(err)
+		}
+		until(t, p, "44 222")
+		if err := p.Type([]byte("exit 7\n")); err != nil {
+			t.Fatal(err)
+		}
+		until(t, p, "")
+		if e, ok := p.Exit(); !ok || !e.Started || e.Code != 7 || e.Error != "" {
+			t.Errorf("%+v %v", e, ok)
+		}
+		if err := p.Type([]byte("x")); err == nil {
+			t.Error("typed into nothing")
+		}
+	})
 }
 
 func TestNoShell(t *testing.T) {
-	t.Parallel()
-	p := start(t, "", "/no/such/shell")
-	until(t, p, "")
-	if e, ok := p.Exit(); !ok || e.Started || !strings.Contains(e.Error, "does not exist on the node") {
-		t.Errorf("%+v %v", e, ok)
-	}
+	both(t, func(t *testing.T, start starter) {
+		p := start(t, "", "/no/such/shell")
+		until(t, p, "")
+		if e, ok := p.Exit(); !ok || e.Started || !strings.Contains(e.Error, "does not exist on the node") {
+			t.Errorf("%+v %v", e, ok)
+		}
+	})
 }
 
 // All that is printed comes, however the reads fall.
 func TestMuchOutput(t *testing.T) {
-	t.Parallel()
-	p := start(t, "stty -onlcr; seq 1 300000")
-	var want bytes.Buffer
-	for i := 1; i <= 300000; i++ {
-		want.WriteString(itoa(i))
-		want.WriteByte('\n')
-	}
-	if got := until(t, p, ""); got != want.String() {
-		t.Errorf("%d bytes for %d", len(got), want.Len())
-	}
+	both(t, func(t *testing.T, start starter) {
+		p := start(t, "stty -onlcr; seq 1 300000")
+		var want bytes.Buffer
+		for i := 1; i <= 300000; i++ {
+			want.WriteString(itoa(i))
+			want.WriteByte('\n')
+		}
+		if got := until(t, p, ""); got != want.String() {
+			t.Errorf("%d bytes for %d", len(got), want.Len())
+		}
+	})
 }
 
 func itoa(i int) string {
@@ -135,76 +154,80 @@ func itoa(i int) string {
 
 // A paste into a program that reads at its own pace arrives whole.
 func TestMuchInput(t *testing.T) {
-	t.Parallel()
-	p := start(t, "stty raw -echo; echo go; head -c 3000000 | tail -c 5; echo; exit 0")
-	until(t, p, "go")
-	done := make(chan error, 1)
-	go func() { done <- p.Type(append(bytes.Repeat([]byte("0123456789"), 299999), "01234the e"...)) }()
-	if out := until(t, p, ""); !strings.Contains(out, "the e") {
-		t.Errorf("%.100q", out)
-	}
-	if err := <-done; err != nil && !errors.Is(err, ErrEnded) {
-		t.Error(err)
-	}
+	both(t, func(t *testing.T, start starter) {
+		p := start(t, "stty raw -echo; echo go; head -c 3000000 | tail -c 5; echo; exit 0")
+		until(t, p, "go")
+		done := make(chan error, 1)
+		go func() { done <- p.Type(append(bytes.Repeat([]byte("0123456789"), 299999), "01234the e"...)) }()
+		if out := until(t, p, ""); !strings.Contains(out, "the e") {
+			t.Errorf("%.100q", out)
+		}
+		if err := <-done; err != nil && !errors.Is(err, ErrEnded) {
+			t.Error(err)
+		}
+	})
 }
 
 // Ten megabytes typed at a program that does not read hold nobody up but the
 // one who types, and a hang-up is heard.
 func TestStoppedShell(t *testing.T) {
-	t.Parallel()
-	p := start(t, "stty raw -echo; echo go; kill -STOP $$")
-	until(t, p, "go")
-	typed := make(chan error, 1)
-	go func() { typed <- p.Type(make([]byte, 10<<20)) }()
-	select {
-	case err := <-typed:
-		t.Fatal("all was taken", err)
-	case <-time.After(300 * time.Millisecond):
-	}
-	start := time.Now()
-	p.Hangup()
-	until(t, p, "")
-	if took := time.Since(start); took > 10*time.Second {
-		t.Error(took)
-	}
-	if err := <-typed; err == nil {
-		t.Error("all was taken")
-	}
-	if e, ok := p.Exit(); !ok || e.Signal == "" {
-		t.Errorf("%+v %v", e, ok)
-	}
+	both(t, func(t *testing.T, start starter) {
+		p := start(t, "stty raw -echo; echo go; kill -STOP $$")
+		until(t, p, "go")
+		typed := make(chan error, 1)
+		go func() { typed <- p.Type(make([]byte, 10<<20)) }()
+		select {
+		case err := <-typed:
+			t.Fatal("all was taken", err)
+		case <-time.After(300 * time.Millisecond):
+		}
+		since := time.Now()
+		p.Hangup()
+		until(t, p, "")
+		if took := time.Since(since); took > 10*time.Second {
+			t.Error(took)
+		}
+		if err := <-typed; err == nil {
+			t.Error("all was taken")
+		}
+		if e, ok := p.Exit(); !ok || e.Signal == "" {
+			t.Errorf("%+v %v", e, ok)
+		}
+	})
 }
 
 // The end of the worker ends what runs in the terminal, the deaf included.
 func TestOrphaned(t *testing.T) {
-	t.Parallel()
-	p := start(t, "trap '' HUP TERM; echo pid $$; while :; do sleep 1000; done")
-	out := until(t, p, "\n")
-	var pid int
-	if err := json.Unmarshal([]byte(strings.Fields(out)[1]), &pid); err != nil {
-		t.Fatal(out, err)
-	}
-	ctx, done := context.WithTimeout(t.Context(), patience)
-	defer done()
-	if err := p.Close(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if left, err := os.FindProcess(pid); err == nil && left.Signal(syscall.Signal(0)) == nil {
-		t.Errorf("process %d lives on", pid)
-	}
+	both(t, func(t *testing.T, start starter) {
+		p := start(t, "trap '' HUP TERM; echo pid $$; while :; do sleep 1000; done")
+		out := until(t, p, "\n")
+		var pid int
+		if err := json.Unmarshal([]byte(strings.Fields(out)[1]), &pid); err != nil {
+			t.Fatal(out, err)
+		}
+		ctx, done := context.WithTimeout(t.Context(), patience)
+		defer done()
+		if err := p.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := os.FindProcess(pid); err == nil && left.Signal(syscall.Signal(0)) == nil {
+			t.Errorf("process %d lives on", pid)
+		}
+	})
 }
 
 func TestProcessKilled(t *testing.T) {
-	t.Parallel()
-	p := start(t, "")
-	until(t, p, "ready> ")
-	if err := p.p.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	until(t, p, "")
-	if e, ok := p.Exit(); ok {
-		t.Errorf("it said %+v", e)
-	}
+	both(t, func(t *testing.T, start starter) {
+		p := start(t, "")
+		until(t, p, "ready> ")
+		if err := p.p.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		until(t, p, "")
+		if e, ok := p.Exit(); ok {
+			t.Errorf("it said %+v", e)
+		}
+	})
 }
 
 // fake runs the child's Main on a terminal in memory.

@@ -65,9 +65,14 @@ func (h *held) start() error {
 	if h.spec.Path, err = h.file(h.spec.Args[0]); err != nil {
 		return err
 	}
-	h.proc, err = terminal.Start(h.Start, proc.Spec{
+	holder := proc.Spec{
 		Path: h.Executable, Args: []string{terminal.Name}, Env: env, Dir: account.Dir, Group: true, Principal: account.Principal,
-	})
+	}
+	if h.req.Type == mgs.SessionNonInteractiveCommands {
+		h.proc, err = terminal.Start(h.Start, holder)
+	} else {
+		h.proc, err = terminal.StartOn(h.Screen, h.Start, holder)
+	}
 	return err
 }
 

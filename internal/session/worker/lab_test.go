@@ -33,11 +33,11 @@ func TestMain(m *testing.M) {
 		exe, _ := os.Executable()
 		os.Exit(worker.Main(ctx, os.Args[1:], worker.Deps{
 			FS: secfile.ForUser(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-			Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Clock: clock.Real{}, Lock: secfile.Lock, Listen: ipc.Listen, Start: proc.Start,
+			Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Clock: clock.Real{}, Lock: secfile.Lock, Listen: ipc.Listen, Start: proc.Start, Screen: shell.OpenScreen,
 			Executable: exe, Env: os.Environ(), Account: testAccount, Program: testProgram,
 		}))
 	case terminal.Name:
-		os.Exit(terminal.Main(ctx, terminal.Deps{In: os.Stdin, Out: os.Stdout, Open: shell.Open,
+		os.Exit(terminal.Main(ctx, terminal.Deps{In: os.Stdin, Out: os.Stdout, Open: shell.Open, Line: func() *os.File { return os.NewFile(3, "line") },
 			System: terminal.System{Start: proc.Start, Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants}}))
 	}
 	os.Exit(m.Run())

@@ -10,12 +10,14 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 
 	"ssmagent/internal/clock"
 	"ssmagent/internal/fsys"
 	"ssmagent/internal/session"
 	"ssmagent/platform/proc"
+	"ssmagent/shell"
 )
 
 // Account is who shells run as.
@@ -40,6 +42,8 @@ type Deps struct {
 	// Listen is ipc.Listen: later agents find the worker there.
 	Listen func(path string) (net.Listener, error)
 	Start  func(proc.Spec) (proc.Process, error)
+	// Screen is shell.OpenScreen.
+	Screen func(shell.Spec) (shell.Screen, *os.File, error)
 	// Executable is this program, and Env the environment that shells inherit.
 	Executable string
 	Env        []string
