@@ -150,15 +150,20 @@ func (k *keeper) leave(v view) error {
 		k.bye.Reset(drain)
 	}
 	k.s.link.hasten(farewell)
-	payload, err := json.Marshal(sessions.Closed(now.Now(), k.c.id, "", text))
-	if err != nil {
-		return err
-	}
-	b, err := frame.New(mgs.TypeChannelClosed, now.Now(), payload).Marshal()
+	b, err := closed(now.Now(), k.c.id, text)
 	if err != nil {
 		return err
 	}
 	return k.s.send(b)
+}
+
+// closed is the frame that ends a session for a side.
+func closed(now time.Time, id, text string) ([]byte, error) {
+	payload, err := json.Marshal(sessions.Closed(now, id, "", text))
+	if err != nil {
+		return nil, err
+	}
+	return frame.New(mgs.TypeChannelClosed, now, payload).Marshal()
 }
 
 var errSilent = errors.New("the peer gives no sign any more")

@@ -156,7 +156,7 @@ func (r *Relay) admit(w http.ResponseWriter, req *http.Request, id string) (*soc
 	a, err := r.first(s, id, req)
 	stop()
 	if err != nil {
-		_ = s.conn.Close(websocket.StatusPolicyViolation, clip(err.Error()))
+		r.turnAway(s, id, err)
 		return nil, sessions.Admission{}, err
 	}
 	s.conn.SetReadLimit(frame.MaxSize)
@@ -167,6 +167,26 @@ func (r *Relay) admit(w http.ResponseWriter, req *http.Request, id string) (*soc
 	}
 	s.log = r.opt.Log.With("session", id, "side", side)
 	return s, a, nil
+}
+
+// turnAway closes a socket that is not admitted. A client that came too late
+// for its session is told of the end as those are that were there.
+func (r *Relay) turnAway(s *socket, id string, cause error) {
+	over, ok := errors.AsType[*sessions.Over](cause)
+	if !ok {
+		_ = s.conn.Close(websocket.StatusPolicyViolation, clip(cause.Error()))
+		return
+	}
+	b, err := closed(r.opt.Clock.Now(), id, over.Text)
+	if err == nil {
+		ctx, done := context.WithTimeout(context.Background(), farewell)
+		defer done()
+		err = s.conn.Write(ctx, websocket.MessageBinary, b)
+	}
+	if err != nil {
+		r.opt.Log.Debug("relay: tell a late client of the end", "session", id, "error", err)
+	}
+	_ = s.conn.Close(websocket.StatusNormalClosure, "")
 }
 
 // first reads the text message that says who is there; it is not answered.

@@ -178,6 +178,37 @@ func TestTokens(t *testing.T) {
 	l.client(id, token)
 }
 
+// TestLateClient: a client whose session failed before it came reads why, once;
+// one that was there before has read it.
+func TestLateClient(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, fake())
+	const why = "unable to start the shell: too many open files"
+	refused := func(id, token string) {
+		t.Helper()
+		if _, _, err := dialSide(l, id, "").text(clientHello(token)).conn.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
+			t.Errorf("%v", err)
+		}
+	}
+	fail := func(id string) {
+		t.Helper()
+		if err := l.sessions.TaskComplete(nodeA, complete(id, "Failed", why)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	late := l.start()
+	fail(late.SessionId)
+	refused(late.SessionId, "a token of nobody")
+	dialSide(l, late.SessionId, "").text(clientHello(late.TokenValue)).read().closed(why)
+	refused(late.SessionId, late.TokenValue)
+
+	seen := l.start()
+	l.client(seen.SessionId, seen.TokenValue).cut()
+	token := l.resume(seen.SessionId)
+	fail(seen.SessionId)
+	refused(seen.SessionId, token)
+}
+
 // TestFirstMessageLate closes sockets that say nothing.
 func TestFirstMessageLate(t *testing.T) {
 	t.Parallel()

@@ -45,7 +45,9 @@ func (e ending) apply(tx *store.Tx, r *Session, now time.Time) (bool, error) {
 	if *r == was {
 		return false, nil
 	}
-	r.Client, r.Agent = Token{}, Token{}
+	if r.Agent = (Token{}); r.Seen {
+		r.Client = Token{}
+	} // else the client is still to come, and learns why there is nothing
 	key := untoldKey(r.NodeID, r.ID)
 	if r.Reported {
 		if err := untold.Delete(tx, key); err != nil {

@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"errors"
 	"fmt"
 
 	"ssmagent/internal/controlplane/store"
@@ -53,13 +54,28 @@ type Admission struct {
 	Seen bool
 }
 
+// Over is the error of Admit for a client whose session ended before it came:
+// it wraps ErrTerminated, and Text is for the client's user.
+type Over struct{ Text string }
+
+func (o *Over) Error() string { return ErrTerminated.Error() + " before its client came: " + o.Text }
+
+// Unwrap makes it an ErrTerminated.
+func (o *Over) Unwrap() error { return ErrTerminated }
+
 // Admit uses up the token of a side: of the agent on node, or of the client
-// when node is "". The error is ErrUnknown, ErrForeign, ErrTerminated,
-// ErrToken or the store's.
+// when node is "". The error is ErrUnknown, ErrForeign, ErrTerminated (an
+// *Over perhaps), ErrToken or the store's.
 func (s *Service) Admit(id, node, token string) (Admission, error) {
 	var before Session
+	var over *Over
 	use := func(tx *store.Tx) (r Session, err error) {
-		if r, err = session(tx, id, node); err != nil {
+		r, err = session(tx, id, node)
+		if node == "" && errors.Is(err, ErrTerminated) && r.Client.fits(token, s.clock.Now()) {
+			over, r.Client = &Over{r.Details}, Token{}
+			return r, nil
+		}
+		if err != nil {
 			return r, err
 		}
 		t := &r.Client
@@ -91,8 +107,11 @@ func (s *Service) Admit(id, node, token string) (Admission, error) {
 		}
 		return Sessions.Put(tx, id, r)
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return Admission{}, err
+	case over != nil:
+		return Admission{}, over
 	}
 	return s.admitted(before, node != "")
 }
