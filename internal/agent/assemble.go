@@ -17,6 +17,7 @@ import (
 	"ssmagent/internal/health"
 	"ssmagent/internal/identity"
 	"ssmagent/internal/job"
+	"ssmagent/internal/link"
 	"ssmagent/internal/outbox"
 	"ssmagent/internal/record/audit"
 	"ssmagent/internal/ssmclient"
@@ -76,9 +77,13 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 	log := a.audit()
 	var channel *control.Control
 	replies := &command.Replies{Agent: a.info(), Clock: a.opt.Clock, Outbox: box, Audit: log, GatewayOpen: func() bool { return channel.Open() }}
-	queue := a.queue(filepath.Join(dir, "document", "jobs"), replies)
+	node, err := a.node(id)
+	if err != nil {
+		return parts{}, errors.Join(err, box.Close())
+	}
+	queue := a.queue(filepath.Join(dir, "document", "jobs"), replies, creds)
 	accept := command.New(command.Options{
-		Queue: queue, Replies: replies, Clock: a.opt.Clock, Log: a.log, Node: a.node(id), Audit: log,
+		Queue: queue, Replies: replies, Clock: a.opt.Clock, Log: a.log, Node: node, Audit: log,
 		Orchestration: filepath.Join(dir, "document", a.cfg.Agent.OrchestrationRootDir),
 	})
 	shells, err := a.sessions(filepath.Join(dir, "session", "sessions"), id, creds, box, log)
@@ -126,15 +131,16 @@ func (a *Agent) settled(ctx context.Context, c *control.Control) func() string {
 	}
 }
 
-func (a *Agent) queue(dir string, sink job.Sink) *job.Queue {
+func (a *Agent) queue(dir string, sink job.Sink, creds aws.CredentialsProvider) *job.Queue {
 	m := a.opt.Machine
 	return job.New(job.Options{
 		Dir: dir, FS: m.FS, Clock: a.opt.Clock, Log: a.log, Sink: sink,
 		Workers: a.cfg.Mds.CommandWorkersLimit, Buffer: max(a.cfg.Mds.CommandWorkerBufferLimit, minBuffer), Retries: a.cfg.Mds.CommandRetryLimit,
 		Executable: m.Executable, Env: m.Env, Stderr: m.Stderr,
 		Start: m.Start, Find: m.Find, KillMarked: m.KillMarked, Dial: m.Dial, Reboot: m.Reboot,
-		Retention: time.Duration(a.cfg.Ssm.RunCommandLogsRetentionDurationHours) * time.Hour,
-		Cleanup:   cleanup(a.cfg.Ssm.OrchestrationDirectoryCleanup),
+		Credentials: func(ctx context.Context) (link.Credentials, error) { return link.Borrow(ctx, creds) },
+		Retention:   time.Duration(a.cfg.Ssm.RunCommandLogsRetentionDurationHours) * time.Hour,
+		Cleanup:     cleanup(a.cfg.Ssm.OrchestrationDirectoryCleanup),
 	})
 }
 
@@ -156,13 +162,27 @@ func cleanup(setting string) func([]doc.Result) bool {
 	}
 }
 
-func (a *Agent) node(id identity.Identity) job.Node {
+func (a *Agent) node(id identity.Identity) (job.Node, error) {
+	endpoint, err := a.cfg.Endpoint(config.ServiceSSM, id.Region)
+	if err != nil {
+		return job.Node{}, err
+	}
+	storage := ""
+	if a.cfg.S3.Endpoint != "" {
+		if storage, err = a.cfg.Endpoint(config.ServiceS3, id.Region); err != nil {
+			return job.Node{}, err
+		}
+	}
 	info := a.opt.Machine.Info()
 	return job.Node{
 		InstanceID: id.InstanceID, Region: id.Region, PlatformType: osName(info),
 		PlatformName: info.Name, PlatformVersion: info.Version,
 		DefaultWorkDir: a.opt.Machine.Paths.DefaultWorkDir, AsInvoker: a.opt.Machine.Paths.Root != "",
-	}
+		Services: job.Services{
+			SSM: endpoint, SSMRegion: a.cfg.SigningRegion(config.ServiceSSM, id.Region), S3: storage,
+			CABundle: a.cfg.SSMAgent.CABundle, UserAgent: a.userAgent(),
+		},
+	}, nil
 }
 
 func (a *Agent) info() doc.AgentInfo {

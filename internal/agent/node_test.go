@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/google/uuid"
 
 	"ssmagent/internal/agent"
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 	if os.Args[0] == job.WorkerName {
 		os.Exit(worker.Main(context.Background(), os.Args[1:], worker.Deps{
 			FS: secfile.OS(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Listen: ipc.Listen,
-			Plugins: func(r job.Request) step.Set {
+			Plugins: func(r job.Request, _ aws.CredentialsProvider) step.Set {
 				return step.Set{"aws:runShellScript": runscript.Plugin{
 					Interpreter: runscript.Shell("/bin/sh"), KillTree: proc.KillDescendants, Snapshot: proc.Descendants,
 					Extra: r.Node.Variables(), DefaultDir: r.Node.DefaultWorkDir,

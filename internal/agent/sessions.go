@@ -8,6 +8,7 @@ import (
 	"ssmagent/internal/config"
 	"ssmagent/internal/control"
 	"ssmagent/internal/identity"
+	"ssmagent/internal/link"
 	"ssmagent/internal/outbox"
 	"ssmagent/internal/record/audit"
 	"ssmagent/internal/session"
@@ -35,17 +36,7 @@ func (a *Agent) sessions(dir string, id identity.Identity, creds aws.Credentials
 			KMS:       session.KMS{Endpoint: keys, Region: a.cfg.SigningRegion(config.ServiceKMS, id.Region), Acknowledge: a.cfg.Kms.RequireKMSChallengeResponse},
 		},
 		Limit: a.cfg.Mgs.SessionWorkersLimit, Audit: log,
-		Credentials: func(ctx context.Context) (session.Credentials, error) {
-			c, err := creds.Retrieve(ctx)
-			if err != nil {
-				return session.Credentials{}, err
-			}
-			out := session.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken}
-			if c.CanExpire {
-				out.Expires = c.Expires
-			}
-			return out, nil
-		},
-		Executable: m.Executable, Env: m.Env, Stderr: m.Stderr, Start: m.Start, Find: m.Find, Dial: m.Dial,
+		Credentials: func(ctx context.Context) (link.Credentials, error) { return link.Borrow(ctx, creds) },
+		Executable:  m.Executable, Env: m.Env, Stderr: m.Stderr, Start: m.Start, Find: m.Find, Dial: m.Dial,
 	}), nil
 }

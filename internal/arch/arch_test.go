@@ -36,9 +36,11 @@ func module() Rules {
 			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/session", "internal/session/channel",
 				"internal/controlplane/auth", "internal/controlplane/nodes", "internal/controlplane/documents",
 				"internal/controlplane/kms", "internal/datakey",
-				"internal/controlplane/logs", "internal/upload"},
+				"internal/controlplane/logs", "internal/upload",
+				"internal/step/content", "internal/step/rundocument", "internal/step/domainjoin"},
 			// 4: flows
 			{"internal/worker", "internal/session/worker", "internal/command", "internal/session", "internal/controlplane/commands",
+				"internal/services",
 				"internal/controlplane/sessions", "internal/client", "internal/controlplane/s3", "internal/operator"},
 			// 5: the rims
 			{"internal/agent", "internal/controlplane/gateway",

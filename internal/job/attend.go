@@ -17,6 +17,9 @@ const maxAge = 48 * time.Hour
 // cancelPatience is how long a worker may take to end after a cancellation.
 const cancelPatience = 10 * time.Second
 
+// credentialPatience bounds how long a worker is kept waiting for an answer.
+const credentialPatience = 30 * time.Second
+
 // MarkName is the environment variable, set for every script, whose value is
 // the command's id; it finds what a lost worker left behind.
 const MarkName = "SSM_COMMAND_ID"
@@ -129,6 +132,10 @@ func (q *Queue) follow(ctx context.Context, e *entry, l *link.Link[Event]) error
 			if !ok {
 				return q.lostOrBack(ctx, e, l)
 			}
+			if ev.Credentials {
+				q.wg.Go(func() { q.supply(ctx, l) })
+				continue
+			}
 			if ev.End {
 				e.cause = "the command's worker gave up: " + ev.Error
 				q.reap(ctx, l.Process)
@@ -143,6 +150,22 @@ func (q *Queue) follow(ctx context.Context, e *entry, l *link.Link[Event]) error
 			}
 		}
 	}
+}
+
+// supply hands the worker credentials, or says why there are none.
+func (q *Queue) supply(ctx context.Context, l *link.Link[Event]) {
+	if q.opt.Credentials == nil {
+		l.Order(Order{Refused: "this agent hands out none"})
+		return
+	}
+	ctx, done := context.WithTimeout(ctx, credentialPatience)
+	defer done()
+	c, err := q.opt.Credentials(ctx)
+	if err != nil {
+		l.Order(Order{Refused: err.Error()})
+		return
+	}
+	l.Order(Order{Credentials: &c})
 }
 
 // take applies an event that is news and reports it.

@@ -14,6 +14,7 @@ import (
 
 	"ssmagent/internal/clock"
 	"ssmagent/internal/fsys"
+	"ssmagent/internal/link"
 	"ssmagent/internal/wire/doc"
 	"ssmagent/platform/proc"
 )
@@ -40,7 +41,8 @@ type Sink interface {
 	Report(ctx context.Context, rs ...Report) error
 }
 
-// Options of a Queue. All but Stderr, Reboot, Retention and Cleanup is needed.
+// Options of a Queue. All but Stderr, Credentials, Reboot, Retention and
+// Cleanup is needed.
 type Options struct {
 	Dir   string // holds the jobs' directories; made by Run
 	FS    fsys.FS
@@ -59,6 +61,9 @@ type Options struct {
 	Find       func(proc.ID) (proc.Process, error)
 	KillMarked func(ctx context.Context, name, value string) error
 	Dial       func(ctx context.Context, path string) (net.Conn, error)
+	// Credentials are the node's, for workers whose steps call services.
+	// Nil: there are none.
+	Credentials func(context.Context) (link.Credentials, error)
 	// Reboot restarts the machine, soon, and returns. Nil: a step that asks
 	// for it fails.
 	Reboot func(ctx context.Context) error

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 
+	"ssmagent/internal/link"
 	"ssmagent/internal/wire/doc"
 )
 
@@ -24,6 +25,8 @@ type Event struct {
 	Hello bool   `json:"hello,omitempty"`
 	End   bool   `json:"end,omitempty"`
 	Error string `json:"error,omitempty"` // why the worker gives up
+	// Credentials says that the worker needs some; it tells nothing else.
+	Credentials bool `json:"credentials,omitempty"`
 }
 
 // Order is a line from the agent to a worker.
@@ -35,6 +38,10 @@ type Order struct {
 	// worker and has no result.
 	Interrupted string `json:"interrupted,omitempty"`
 	Cancel      bool   `json:"cancel,omitempty"`
+	// Credentials answer the worker's wish, or Refused says why there are
+	// none now.
+	Credentials *link.Credentials `json:"credentials,omitempty"`
+	Refused     string            `json:"refused,omitempty"`
 }
 
 // Progress is what a job's records add up to.

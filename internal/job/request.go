@@ -32,6 +32,18 @@ type Node struct {
 	DefaultWorkDir  string `json:",omitempty"`
 	// AsInvoker: everything runs as the user who started the agent (-root).
 	AsInvoker bool `json:",omitempty"`
+	// Services is where steps find the services of AWS.
+	Services Services `json:",omitzero"`
+}
+
+// Services is how a worker reaches the services of AWS. There is nothing
+// secret in it: credentials come from the agent, when a step needs them.
+type Services struct {
+	SSM       string `json:",omitempty"` // URL of Systems Manager
+	SSMRegion string `json:",omitempty"` // region in signatures for it
+	S3        string `json:",omitempty"` // URL in place of S3's hosts; empty: none
+	CABundle  string `json:",omitempty"` // file of certificates to trust as well
+	UserAgent string `json:",omitempty"`
 }
 
 // Request is a job as it lies in request.json: all that a worker needs.

@@ -17,6 +17,7 @@ import (
 
 	"ssmagent/internal/clock"
 	"ssmagent/internal/fsys"
+	"ssmagent/internal/link"
 	"ssmagent/internal/outbox"
 	"ssmagent/internal/record/audit"
 	"ssmagent/internal/wire/mgs"
@@ -44,7 +45,7 @@ type Options struct {
 	// Audit gets the ends that no worker can put there.
 	Audit *audit.Log
 	// Credentials are the node's, for the workers.
-	Credentials func(context.Context) (Credentials, error)
+	Credentials func(context.Context) (link.Credentials, error)
 
 	Executable string   // of the worker: this program
 	Env        []string // of the worker, handed on to shells

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"ssmagent/internal/link"
 	"ssmagent/internal/wire/mgs"
 )
 
@@ -88,20 +89,11 @@ type Result struct {
 type Order struct {
 	// Run starts the session; it is sent once the worker's process is on
 	// record. A worker whose agent goes before that ends without a trace.
-	Run         bool         `json:"run,omitempty"`
-	Terminate   bool         `json:"terminate,omitempty"`
-	Credentials *Credentials `json:"credentials,omitempty"`
+	Run         bool              `json:"run,omitempty"`
+	Terminate   bool              `json:"terminate,omitempty"`
+	Credentials *link.Credentials `json:"credentials,omitempty"`
 	// Refused is why there are no credentials now.
 	Refused string `json:"refused,omitempty"`
-}
-
-// Credentials are the node's for a while. They are in memory and on the way to
-// a worker only.
-type Credentials struct {
-	AccessKeyID     string
-	SecretAccessKey string
-	SessionToken    string
-	Expires         time.Time // zero: never
 }
 
 // Event is a line from a worker to the agent.

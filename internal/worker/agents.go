@@ -11,7 +11,9 @@ import (
 	"syscall"
 	"time"
 
+	"ssmagent/internal/clock"
 	"ssmagent/internal/job"
+	"ssmagent/internal/link"
 )
 
 // tellPatience bounds how long a later agent may keep the worker waiting; one
@@ -27,6 +29,8 @@ type agents struct {
 	run  chan job.Order // the first order to run
 	gone chan struct{}  // closed when the agent that started us went
 
+	*link.Purse
+
 	mu        sync.Mutex
 	stdout    io.Writer // nil once it failed
 	later     map[net.Conn]struct{}
@@ -36,7 +40,13 @@ type agents struct {
 }
 
 func newAgents(stdout io.Writer) *agents {
-	return &agents{run: make(chan job.Order, 1), gone: make(chan struct{}), stdout: stdout, later: map[net.Conn]struct{}{}}
+	a := &agents{run: make(chan job.Order, 1), gone: make(chan struct{}), stdout: stdout, later: map[net.Conn]struct{}{}}
+	a.Purse = link.NewPurse(clock.Real{}, false, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.all(job.Event{Credentials: true})
+	})
+	return a
 }
 
 // quietPipes lets a write to a pipe whose reader went be an error instead of
@@ -67,6 +77,7 @@ func (a *agents) orders(r io.Reader) {
 		if o.Cancel {
 			a.doCancel()
 		}
+		a.Put(o.Credentials, o.Refused)
 	}
 }
 
@@ -107,6 +118,9 @@ func (a *agents) accept(l net.Listener) {
 		a.mu.Lock()
 		a.later[c] = struct{}{}
 		a.write(c, job.Event{Hello: true, Seq: a.records})
+		if a.Wanting() {
+			a.write(c, job.Event{Credentials: true})
+		}
 		a.mu.Unlock()
 		go func() {
 			a.orders(c)
@@ -118,8 +132,7 @@ func (a *agents) accept(l net.Listener) {
 	}
 }
 
-// tell writes an event to every listener. Who cannot be told is dropped: the
-// log has it.
+// tell tells every listener of a record, or of the end.
 func (a *agents) tell(ev job.Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -127,6 +140,12 @@ func (a *agents) tell(ev job.Event) {
 	if !ev.End {
 		a.records++
 	}
+	a.all(ev)
+}
+
+// all writes an event to every listener. Who cannot be told is dropped: the
+// log has the records. With a.mu.
+func (a *agents) all(ev job.Event) {
 	if a.stdout != nil {
 		if err := write(a.stdout, ev); err != nil {
 			a.stdout = nil

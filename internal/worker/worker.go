@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"ssmagent/internal/engine"
 	"ssmagent/internal/fsys"
 	"ssmagent/internal/job"
@@ -30,8 +32,10 @@ type Deps struct {
 	Stderr io.Writer
 	// Listen is ipc.Listen: later agents find the worker there.
 	Listen func(path string) (net.Listener, error)
-	// Plugins are this build's handlers, made for one document.
-	Plugins func(job.Request) step.Set
+	// Plugins are this build's handlers, made for one document. The
+	// credentials are the node's; the agent is asked when they are first
+	// needed.
+	Plugins func(job.Request, aws.CredentialsProvider) step.Set
 	// Subreaper is proc.BecomeSubreaper, KillDescendants the one of proc.
 	Subreaper       func() error
 	KillDescendants func(ctx context.Context, keep []proc.ID) error
@@ -127,7 +131,7 @@ func execute(ctx context.Context, a *agents, req job.Request, o job.Order, rec *
 	}
 	run := engine.Run{
 		CommandID: req.ID, Steps: req.Steps, Dir: req.Dir, Platform: req.Node.PlatformType,
-		Plugins: d.Plugins(req), Done: rec.was, Started: rec.progress.Started(), Interrupted: o.Interrupted,
+		Plugins: d.Plugins(req, a), Done: rec.was, Started: rec.progress.Started(), Interrupted: o.Interrupted,
 		S3Bucket: req.S3Bucket, S3KeyPrefix: req.S3KeyPrefix, Recorder: rec,
 	}
 	_, _, err = run.Execute(rctx)

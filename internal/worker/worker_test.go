@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"ssmagent/internal/job"
 	"ssmagent/internal/step"
 	"ssmagent/internal/wire/doc"
@@ -34,7 +36,7 @@ func TestMain(m *testing.M) {
 func deps() worker.Deps {
 	return worker.Deps{
 		FS: secfile.OS(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Listen: ipc.Listen,
-		Plugins:   func(job.Request) step.Set { return step.Set{"aws:runShellScript": ask{}} },
+		Plugins:   func(job.Request, aws.CredentialsProvider) step.Set { return step.Set{"aws:runShellScript": ask{}} },
 		Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants,
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"ssmagent/internal/job"
 	"ssmagent/internal/step"
 	"ssmagent/internal/step/runscript"
@@ -23,7 +25,7 @@ func documentWorker(ctx context.Context, s streams, args []string) int {
 }
 
 // plugins are the handlers of this build for one document.
-func plugins(r job.Request) step.Set {
+func plugins(r job.Request, _ aws.CredentialsProvider) step.Set {
 	set := step.Set{}
 	for _, action := range later {
 		set[action] = missing{action}

@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -13,8 +11,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"ssmagent/internal/clock"
 	"ssmagent/internal/link"
@@ -24,13 +20,10 @@ import (
 // tellPatience bounds how long an agent may keep the worker waiting.
 const tellPatience = 5 * time.Second
 
-// freshFor is how long credentials must still be valid not to be renewed.
-const freshFor = time.Minute
-
 // agents are those who listen to the worker, the one that started it and those
 // that found it later, and what they have told it.
 type agents struct {
-	clock clock.Clock
+	*link.Purse
 	run   chan struct{} // closed by the order to run
 	gone  chan struct{} // closed when the agent that started us went
 	ended chan struct{} // closed by the order to terminate
@@ -41,20 +34,20 @@ type agents struct {
 	ran     bool
 	stopped bool
 	over    bool // the result is on disk
-
-	creds   session.Credentials
-	have    bool
-	wanting bool          // whoever is there is to send credentials
-	refused string        // why the last answer was none
-	news    chan struct{} // closed and replaced with every answer
 }
 
 func newAgents(stdout io.Writer, c clock.Clock) *agents {
-	return &agents{
-		clock: c, run: make(chan struct{}), gone: make(chan struct{}), ended: make(chan struct{}),
-		stdout: stdout, later: map[net.Conn]struct{}{}, news: make(chan struct{}),
-		wanting: true, // an agent sends the first ones unasked
+	a := &agents{
+		run: make(chan struct{}), gone: make(chan struct{}), ended: make(chan struct{}),
+		stdout: stdout, later: map[net.Conn]struct{}{},
 	}
+	// An agent sends the first credentials unasked.
+	a.Purse = link.NewPurse(c, true, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.tell(session.Event{Credentials: true})
+	})
+	return a
 }
 
 // quietPipes lets a write to a pipe whose reader went be an error instead of
@@ -107,14 +100,7 @@ func (a *agents) take(o session.Order) {
 		a.stopped = true
 		close(a.ended)
 	}
-	if o.Credentials != nil {
-		a.creds, a.have = *o.Credentials, true
-	}
-	if o.Credentials != nil || o.Refused != "" {
-		a.refused, a.wanting = o.Refused, false
-		close(a.news)
-		a.news = make(chan struct{})
-	}
+	a.Put(o.Credentials, o.Refused)
 }
 
 // accept takes in later agents. Each is told what it missed.
@@ -126,7 +112,7 @@ func (a *agents) accept(l net.Listener) {
 		}
 		a.mu.Lock()
 		a.later[c] = struct{}{}
-		if a.wanting {
+		if a.Wanting() {
 			a.write(c, session.Event{Credentials: true})
 		}
 		if a.over {
@@ -168,65 +154,4 @@ func (a *agents) end() {
 	defer a.mu.Unlock()
 	a.over = true
 	a.tell(session.Event{End: true})
-}
-
-// Retrieve implements aws.CredentialsProvider: what the agent sent while it is
-// valid, else what this or the next agent sends until ctx ends.
-func (a *agents) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	for asked := false; ; {
-		a.mu.Lock()
-		if c, left := a.creds, a.left(); left > 0 {
-			if left < freshFor {
-				a.want() // for the next time
-			}
-			a.mu.Unlock()
-			return aws.Credentials{
-				AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken,
-				CanExpire: !c.Expires.IsZero(), Expires: c.Expires,
-			}, nil
-		}
-		if asked && !a.wanting {
-			err := errors.New("the agent's credentials have expired")
-			if a.refused != "" {
-				err = fmt.Errorf("the agent has no credentials: %s", a.refused)
-			}
-			a.mu.Unlock()
-			return aws.Credentials{}, err
-		}
-		asked = true
-		a.want()
-		news := a.news
-		a.mu.Unlock()
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return aws.Credentials{}, fmt.Errorf("wait for the agent's credentials: %w", context.Cause(ctx))
-		}
-	}
-}
-
-// left is how long the credentials are valid. With a.mu.
-func (a *agents) left() time.Duration {
-	switch {
-	case !a.have:
-		return 0
-	case a.creds.Expires.IsZero():
-		return freshFor
-	}
-	return a.creds.Expires.Sub(a.clock.Now())
-}
-
-// want asks whoever is there, or comes, for credentials. With a.mu.
-func (a *agents) want() {
-	if !a.wanting {
-		a.wanting = true
-		a.tell(session.Event{Credentials: true})
-	}
-}
-
-// Invalidate drops credentials that the service does not take any more.
-func (a *agents) Invalidate() {
-	a.mu.Lock()
-	a.have = false
-	a.mu.Unlock()
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ssmagent/internal/clock"
+	"ssmagent/internal/link"
 	"ssmagent/internal/outbox"
 	"ssmagent/internal/session"
 	"ssmagent/internal/session/terminal"
@@ -116,8 +117,8 @@ func (l *lab) agent() (m *session.Manager, stop func()) {
 		Dir: l.dir, FS: secfile.ForUser(), Clock: clock.Real{}, Log: slog.New(slog.NewTextHandler(l.t.Output(), nil)),
 		Outbox: l.reports, Channel: "ssmmessages", Limit: l.limit,
 		Node: session.Node{InstanceID: node, Region: "us-east-1", Endpoint: l.gw.srv.URL, UserAgent: "test", Version: "3.3.9000.0", Records: l.records, Platform: session.Linux, AsInvoker: true},
-		Credentials: func(context.Context) (session.Credentials, error) {
-			return session.Credentials{AccessKeyID: l.key, SecretAccessKey: "secret", SessionToken: "token", Expires: l.expires}, nil
+		Credentials: func(context.Context) (link.Credentials, error) {
+			return link.Credentials{AccessKeyID: l.key, SecretAccessKey: "secret", SessionToken: "token", Expires: l.expires}, nil
 		},
 		Executable: exe, Env: l.env, Stderr: os.Stderr,
 		Start: func(s proc.Spec) (proc.Process, error) {
