@@ -1,11 +1,13 @@
 package program
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"ssmagent/internal/record/asciicast"
 	"ssmagent/internal/record/recording"
 	"ssmagent/internal/wire/mgs"
+	"ssmagent/platform/tty"
 )
 
 // recordings is `ssm-cli recordings`.
@@ -47,7 +50,7 @@ func recordings(ctx context.Context, s streams, root string, args []string) int 
 			return exitUsage
 		}
 		pace := asciicast.Pace{Speed: *speed, Idle: time.Duration(*idle * float64(time.Second))}
-		err = useRecording(s, store, id, func(r *asciicast.Reader) error { return asciicast.Play(ctx, r, s.out, clock.Real{}, pace) })
+		err = useRecording(s, store, id, func(r *asciicast.Reader) error { return play(ctx, s, r, pace) })
 	case "export":
 		text := fs.Bool("text", false, "print plain lines")
 		id, code, ok := parseID(fs, args)
@@ -91,6 +94,42 @@ func parseID(fs *flag.FlagSet, args []string) (id string, code int, ok bool) {
 		return "", exitUsage, false
 	}
 	return id, exitOK, true
+}
+
+// leaveScreen takes a terminal out of what an interrupted program left it in.
+const leaveScreen = "\x1b[r\x1b[?1049l\x1b[?25h\x1b[?1l\x1b>\x1b[0m\r\n"
+
+// play shows a recording. On a terminal its bytes go through untouched, as
+// they did when they were recorded, and q or Ctrl-C ends it.
+func play(ctx context.Context, s streams, r *asciicast.Reader, pace asciicast.Pace) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	in, _ := s.in.(*os.File)
+	out, _ := s.out.(*os.File)
+	if !tty.IsTerminal(in) || !tty.IsTerminal(out) {
+		return asciicast.Play(ctx, r, s.out, clock.Real{}, pace)
+	}
+	raw, err := tty.MakeRaw(in, out)
+	if err != nil {
+		return err
+	}
+	go func() { // ends with the program: a terminal that is read cannot be let go
+		b := make([]byte, 64)
+		for {
+			n, err := raw.Read(b)
+			if err != nil {
+				return
+			}
+			if bytes.ContainsAny(b[:n], "qQ\x03") {
+				stop()
+			}
+		}
+	}()
+	err = asciicast.Play(ctx, r, s.out, clock.Real{}, pace)
+	if err != nil {
+		fmt.Fprint(s.out, leaveScreen)
+	}
+	return errors.Join(err, raw.Restore())
 }
 
 func listRecordings(w io.Writer, store recording.Store) error {
