@@ -12,6 +12,7 @@ import (
 	"ssmagent/internal/outbox"
 	"ssmagent/internal/record/audit"
 	"ssmagent/internal/session"
+	"ssmagent/internal/wire/mgs"
 )
 
 // sessions is the part that serves what people open on this node.
@@ -31,7 +32,7 @@ func (a *Agent) sessions(dir string, id identity.Identity, creds aws.Credentials
 			InstanceID: id.InstanceID, Region: a.cfg.SigningRegion(config.ServiceMGS, id.Region), Endpoint: endpoint,
 			CABundle: a.cfg.SSMAgent.CABundle, UserAgent: a.userAgent(), Version: a.cfg.Agent.Version,
 			Platform: osName(m.Info()), Container: a.cfg.Agent.ContainerMode,
-			Records:   a.records(),
+			Records: a.records(), Denied: a.cfg.Mgs.DeniedPortForwardingRemoteIPs, StockPayload: a.stockPayload(endpoint),
 			AsInvoker: m.Paths.Root != "" || a.cfg.Agent.ContainerMode,
 			KMS:       session.KMS{Endpoint: keys, Region: a.cfg.SigningRegion(config.ServiceKMS, id.Region), Acknowledge: a.cfg.Kms.RequireKMSChallengeResponse},
 		},
@@ -39,4 +40,14 @@ func (a *Agent) sessions(dir string, id identity.Identity, creds aws.Credentials
 		Credentials: func(ctx context.Context) (link.Credentials, error) { return link.Borrow(ctx, creds) },
 		Executable:  m.Executable, Env: m.Env, Stderr: m.Stderr, Start: m.Start, Find: m.Find, Dial: m.Dial,
 	}), nil
+}
+
+// stockPayload is the size of payloads of port sessions towards stock clients,
+// which take any. Through AWS's gateway it is what stock agents send, unless
+// the configuration says that larger ones may be tried there.
+func (a *Agent) stockPayload(endpoint string) int {
+	if config.OfAWS(endpoint) && !a.cfg.SSMAgent.LargePayloads {
+		return 0
+	}
+	return mgs.LargePayload
 }

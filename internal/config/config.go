@@ -130,6 +130,9 @@ type SSMAgent struct {
 	// CABundle is the absolute path of a PEM file whose certificates are
 	// trusted, besides the system's, for all traffic of the agent.
 	CABundle string
+	// LargePayloads has port sessions send stock clients payloads of 32 KiB also
+	// through AWS's gateway. Through any other they always do.
+	LargePayloads bool
 	// Recordings rules what is kept of terminals.
 	Recordings Recordings
 	// Audit rules the log of who did what.

@@ -98,6 +98,7 @@ func TestOutOfRangeBecomesDefault(t *testing.T) {
 		{`{"Mgs":{"SessionWorkersLimit":0}}`, func(c Config) any { return c.Mgs.SessionWorkersLimit }, 5, "at least 1"},
 		{`{"Mgs":{"SessionWorkerBufferLimit":0}}`, func(c Config) any { return c.Mgs.SessionWorkerBufferLimit }, 1, "at least 1"},
 		{`{"Mgs":{"DeniedPortForwardingRemoteIPs":["10.0.0.1"]}}`, func(c Config) any { return c.Mgs.DeniedPortForwardingRemoteIPs }, []string{"10.0.0.1"}, ""},
+		{`{"Mgs":{"DeniedPortForwardingRemoteIPs":["10.0.0.0/8","fd00::1"]}}`, func(c Config) any { return c.Mgs.DeniedPortForwardingRemoteIPs }, []string{"10.0.0.0/8", "fd00::1"}, ""},
 		{`{"Mgs":{"DeniedPortForwardingRemoteIPs":null}}`, func(c Config) any { return c.Mgs.DeniedPortForwardingRemoteIPs }, Default().Mgs.DeniedPortForwardingRemoteIPs, ""},
 		{`{"Agent":{"SelfUpdateScheduleDay":0}}`, func(c Config) any { return c.Agent.SelfUpdateScheduleDay }, 7, "between 1 and 7"},
 		{`{"Agent":{"AuditExpirationDay":31}}`, func(c Config) any { return c.Agent.AuditExpirationDay }, 7, "between 3 and 30"},
@@ -156,7 +157,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		`line 4: Agent: must be a JSON object, { … }`,
 		`line 5: Identity.ConsumptionOrder: must be a list of strings, not "EC2"`,
 		`line 7: Identity.CustomIdentities[1].InstanceID: must be a string, not 7`,
-		`line 8: ssmagent.CaBundel: there is no such setting; known here: CABundle, Recordings, Audit`,
+		`line 8: ssmagent.CaBundel: there is no such setting; known here: CABundle, LargePayloads, Recordings, Audit`,
 		`line 9: ssmagent.CABundle: "relative.pem" must be an absolute path of a PEM file`,
 	}
 	want = slices.Insert(want, 6, `line 10: ssmagent.Recordings.MaxMB: there is no such setting; known here: Mode, WhenFailing, MaxAgeHours, MaxMiB, MaxCount`,

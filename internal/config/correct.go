@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"ssmagent/internal/session/destination"
 )
 
 // correct applies the stock agent's rule: what is out of range becomes the
@@ -116,6 +118,10 @@ func (d *decoder) lists(c *Config, def Config) {
 	}
 	if c.Mgs.DeniedPortForwardingRemoteIPs == nil {
 		c.Mgs.DeniedPortForwardingRemoteIPs = def.Mgs.DeniedPortForwardingRemoteIPs
+	}
+	if _, err := destination.New(c.Mgs.DeniedPortForwardingRemoteIPs); err != nil {
+		// An entry that is not understood must not be one that is not there.
+		d.fail(d.lines["Mgs.DeniedPortForwardingRemoteIPs"], "Mgs.DeniedPortForwardingRemoteIPs", "%v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -78,20 +79,39 @@ var regionRule = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompil
 
 func validRegion(r string) bool { return regionRule().MatchString(r) }
 
-func domainOf(region string) string {
-	for _, d := range [][2]string{
+// awsDomain is the domain of services in most regions.
+const awsDomain = "amazonaws.com"
+
+// otherDomains are those in regions of certain names.
+func otherDomains() [][2]string {
+	return [][2]string{
 		{"cn-", "amazonaws.com.cn"},
 		{"us-iso-", "c2s.ic.gov"},
 		{"us-isob-", "sc2s.sgov.gov"},
 		{"us-isof-", "csp.hci.ic.gov"},
 		{"eu-isoe-", "cloud.adc-e.uk"},
 		{"eusc-de-", "amazonaws.eu"},
-	} {
+	}
+}
+
+func domainOf(region string) string {
+	for _, d := range otherDomains() {
 		if strings.HasPrefix(region, d[0]) {
 			return d[1]
 		}
 	}
-	return "amazonaws.com"
+	return awsDomain
+}
+
+// OfAWS says whether the URL of an endpoint is one of AWS's.
+func OfAWS(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return true
+	}
+	host := "." + strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	return strings.HasSuffix(host, "."+awsDomain) ||
+		slices.ContainsFunc(otherDomains(), func(d [2]string) bool { return strings.HasSuffix(host, "."+d[1]) })
 }
 
 // override takes http and https as written, and a bare host as https.

@@ -104,3 +104,16 @@ func TestGatewayEndpoint(t *testing.T) {
 		}
 	}
 }
+
+func TestOfAWS(t *testing.T) {
+	t.Parallel()
+	for endpoint, want := range map[string]bool{
+		"https://ssmmessages.eu-west-1.amazonaws.com": true, "https://vpce-1.ssmmessages.us-east-1.vpce.AMAZONAWS.com.:443": true,
+		"https://ssmmessages.cn-north-1.amazonaws.com.cn": true, "https://ssmmessages.us-isof-south-1.csp.hci.ic.gov": true, "https://amazonaws.com": true,
+		"http://127.0.0.1:8080": false, "https://ssm.lab.example": false, "https://notamazonaws.com": false, "https://amazonaws.com.example": false, "::": true,
+	} {
+		if got := OfAWS(endpoint); got != want {
+			t.Errorf("%s: %v", endpoint, got)
+		}
+	}
+}

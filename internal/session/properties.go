@@ -1,7 +1,6 @@
 package session
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -73,13 +72,4 @@ func (r Request) checkProperties() (err error) {
 		err = fmt.Errorf("session type %.64q is unknown; the session document must have Standard_Stream, InteractiveCommands, NonInteractiveCommands or Port as its sessionType", r.Type)
 	}
 	return err
-}
-
-// supported says which session types this version serves.
-func supported(sessionType string) error {
-	switch sessionType {
-	case mgs.SessionPort:
-		return errors.New("sessions of type " + sessionType + " are not served by this version of ssmagent, a later one will; start a session without a document, which opens a shell")
-	}
-	return nil
 }

@@ -36,6 +36,12 @@ type Node struct {
 	// Container: commands of InteractiveCommands are run without a shell, as
 	// stock agents do in their container mode.
 	Container bool `json:",omitempty"`
+	// Denied are addresses and prefixes that no named host of a port session
+	// may have, beside those that are always denied.
+	Denied []string `json:",omitempty"`
+	// StockPayload is the size in bytes of the payloads of port sessions towards
+	// stock clients; 0 is 1,024.
+	StockPayload int `json:",omitempty"`
 	// AsInvoker: shells run as the user who started the agent (-root).
 	AsInvoker bool `json:",omitempty"`
 	Records   Records
@@ -132,9 +138,6 @@ func request(t mgs.AgentTask, now time.Time, n Node) (Request, error) {
 
 // resolve fills in the document, and refuses one that cannot be served.
 func (r *Request) resolve(c mgs.AgentTaskContent) error {
-	if err := supported(r.Type); err != nil {
-		return err
-	}
 	values, err := parameters(c)
 	if err != nil {
 		return err

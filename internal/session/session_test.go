@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -133,7 +134,7 @@ func TestDirectory(t *testing.T) {
 		t.Errorf("%+v", w)
 	}
 	disk.Crash(fsystest.Nothing())
-	if got, err := d.Load(); err != nil || got.ID != id || got.Node != node() {
+	if got, err := d.Load(); err != nil || got.ID != id || !reflect.DeepEqual(got.Node, node()) {
 		t.Fatalf("%+v %v", got, err)
 	}
 	if _, over := d.result(); over {

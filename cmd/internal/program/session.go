@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -48,8 +50,17 @@ func sessionWorker(ctx context.Context, s streams, args []string) int {
 		FS: secfile.OS(), Stdin: pollable(os.Stdin), Stdout: pollable(os.Stdout), Stderr: s.err,
 		Log: slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level})), Clock: clock.Real{}, Lock: secfile.Lock,
 		Listen: ipc.Listen, Start: proc.Start, Screen: shell.OpenScreen, Executable: exe, Env: os.Environ(),
-		Account: account, Program: findProgram,
+		Account: account, Program: findProgram, Lookup: lookup, Dial: dial,
 	})
+}
+
+// lookup and dial are the system's, for port sessions.
+func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
+func dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "tcp", addr.String())
 }
 
 // sessionTerminal is the hidden program that holds a session's terminal.

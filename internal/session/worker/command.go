@@ -31,7 +31,7 @@ type command struct {
 	fresh   [2]bool // what was printed ended with a line's end
 }
 
-func (p *command) prepare() (err error) {
+func (p *command) prepare(context.Context) (err error) {
 	if p.prop, err = p.req.Command(); err != nil {
 		return err
 	}

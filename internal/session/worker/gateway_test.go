@@ -23,19 +23,20 @@ type gateway struct {
 	t   *testing.T
 	srv *httptest.Server
 
-	mu     sync.Mutex
-	cond   *sync.Cond
-	over   bool // the session has been terminated
-	conn   *websocket.Conn
-	link   stream.Link
-	opens  int
-	states []string
-	out    bytes.Buffer
-	errs   bytes.Buffer
-	exits  []string
-	answer mgs.HandshakeResponse
-	size   *mgs.Size
-	keys   map[string]bool // access keys that calls were signed with
+	mu       sync.Mutex
+	cond     *sync.Cond
+	over     bool // the session has been terminated
+	complete bool // the handshake
+	conn     *websocket.Conn
+	link     stream.Link
+	opens    int
+	states   []string
+	out      bytes.Buffer
+	errs     bytes.Buffer
+	exits    []string
+	answer   mgs.HandshakeResponse
+	size     *mgs.Size
+	keys     map[string]bool // access keys that calls were signed with
 }
 
 func newGateway(t *testing.T) *gateway {
@@ -136,6 +137,8 @@ func (g *gateway) take(b []byte) {
 			}
 		case mgs.PayloadOutput:
 			g.out.Write(p)
+		case mgs.PayloadHandshakeComplete:
+			g.complete = true
 		case mgs.PayloadStdErr:
 			g.errs.Write(p)
 		case mgs.PayloadExitCode:

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,7 +37,10 @@ func TestMain(m *testing.M) {
 		os.Exit(worker.Main(ctx, os.Args[1:], worker.Deps{
 			FS: secfile.ForUser(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 			Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Clock: clock.Real{}, Lock: secfile.Lock, Listen: ipc.Listen, Start: proc.Start, Screen: shell.OpenScreen,
-			Executable: exe, Env: os.Environ(), Account: testAccount, Program: testProgram,
+			Executable: exe, Env: os.Environ(), Account: testAccount, Program: testProgram, Lookup: testLookup,
+			Dial: func(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "tcp", a.String())
+			},
 		}))
 	case terminal.Name:
 		os.Exit(terminal.Main(ctx, terminal.Deps{In: os.Stdin, Out: os.Stdout, Open: shell.Open, Line: func() *os.File { return os.NewFile(3, "line") },
@@ -60,6 +65,17 @@ func testProgram(name string, _ []string) (string, error) {
 		return "", err
 	}
 	return filepath.Abs(p)
+}
+
+// testLookup knows two names.
+func testLookup(_ context.Context, host string) ([]netip.Addr, error) {
+	switch host {
+	case "mixed.example":
+		return []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("169.254.169.254")}, nil
+	case "far.example":
+		return []netip.Addr{netip.MustParseAddr("203.0.113.1")}, nil
+	}
+	return nil, errors.New("no such host")
 }
 
 const (
@@ -116,7 +132,7 @@ func (l *lab) agent() (m *session.Manager, stop func()) {
 	m = session.New(session.Options{
 		Dir: l.dir, FS: secfile.ForUser(), Clock: clock.Real{}, Log: slog.New(slog.NewTextHandler(l.t.Output(), nil)),
 		Outbox: l.reports, Channel: "ssmmessages", Limit: l.limit,
-		Node: session.Node{InstanceID: node, Region: "us-east-1", Endpoint: l.gw.srv.URL, UserAgent: "test", Version: "3.3.9000.0", Records: l.records, Platform: session.Linux, AsInvoker: true},
+		Node: session.Node{InstanceID: node, Region: "us-east-1", Endpoint: l.gw.srv.URL, UserAgent: "test", Version: "3.3.9000.0", Records: l.records, Platform: session.Linux, AsInvoker: true, Denied: []string{"203.0.113.0/24"}},
 		Credentials: func(context.Context) (link.Credentials, error) {
 			return link.Credentials{AccessKeyID: l.key, SecretAccessKey: "secret", SessionToken: "token", Expires: l.expires}, nil
 		},

@@ -16,7 +16,7 @@ import (
 // program is what a session of one type runs.
 type program interface {
 	// prepare makes ready what the client need not be there for.
-	prepare() error
+	prepare(life context.Context) error
 	// serve runs the session once the client was greeted, until its own end or
 	// life's, which served.outcome judges. nil is success.
 	serve(ctx, life context.Context, g channel.Greeting) error
@@ -31,6 +31,8 @@ func (s *served) newProgram() (program, error) {
 		return &tty{held: held{served: s}}, nil
 	case mgs.SessionNonInteractiveCommands:
 		return &command{held: held{served: s}}, nil
+	case mgs.SessionPort:
+		return &forward{served: s}, nil
 	}
 	return nil, fmt.Errorf("session type %.64q is unknown to this version of ssmagent", s.req.Type)
 }
@@ -115,7 +117,7 @@ func (s *served) serve(ctx context.Context) error {
 		kill(channel.ErrGone)
 	})
 	s.prog = prog
-	if err := prog.prepare(); err != nil {
+	if err := prog.prepare(life); err != nil {
 		return err
 	}
 	s.traces.begin(s.user)

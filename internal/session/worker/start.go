@@ -24,7 +24,7 @@ func (s *served) connect(life context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.ch.Ask(channel.Offer{AgentVersion: s.req.Node.Version, SessionType: s.req.Type, Properties: s.req.Properties}); err != nil {
+	if err := s.ch.Ask(channel.Offer{AgentVersion: s.req.Node.Version, SessionType: s.req.Type, Properties: s.req.Properties, StockPayload: s.req.Node.StockPayload}); err != nil {
 		return err
 	}
 	run, leave := context.WithCancel(context.WithoutCancel(life))

@@ -27,6 +27,8 @@ type traces struct {
 	started func() error // waits for the line about the start
 	in, out atomic.Int64
 	once    sync.Once
+	// carried tells of a session's connections; nil for other sessions.
+	carried func() carriedTotal
 	failed  atomic.Bool // the end of the recording has been told
 
 	mu  sync.Mutex
@@ -41,6 +43,13 @@ func newTraces(d Deps, req session.Request) *traces {
 		t.log = audit.New(audit.Options{Dir: rs.Audit, FS: d.FS, Clock: d.Clock, Log: d.Log, Lock: d.Lock, MaxFiles: rs.AuditFiles})
 	}
 	return t
+}
+
+// carriedTotal is what a port session carried in all.
+type carriedTotal struct {
+	target              string
+	connections, failed int64
+	up, down            int64 // bytes to the target and from it
 }
 
 // begin puts the start on the audit log, meanwhile.
@@ -139,6 +148,16 @@ func (t *traces) end(r session.Result) {
 		}
 		e.Status, e.Detail = string(r.Status), r.Output
 		e.Traffic = audit.Traffic{In: t.in.Load(), Out: t.out.Load(), Millis: t.d.Clock.Now().Sub(t.begun).Milliseconds()}
+		if t.carried != nil {
+			c := t.carried()
+			e.Target, e.In, e.Out, e.Connections = c.target, c.up, c.down, int(c.connections)
+			f := e
+			f.Kind = audit.Forward
+			if c.failed > 0 {
+				f.Detail = fmt.Sprintf("%d more did not come about", c.failed)
+			}
+			t.log.Post(f)
+		}
 		_ = t.log.Append(e) // it has told the log
 	})
 }

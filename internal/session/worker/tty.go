@@ -19,7 +19,7 @@ type tty struct {
 	said bool       // there is nothing more to say to it
 }
 
-func (p *tty) prepare() error {
+func (p *tty) prepare(context.Context) error {
 	if err := p.start(); err != nil {
 		return fmt.Errorf("%s: %w", unableToStart, err)
 	}

@@ -16,6 +16,7 @@ import (
 	"ssmagent/internal/clock"
 	"ssmagent/internal/fsys"
 	"ssmagent/internal/session"
+	"ssmagent/internal/session/destination"
 	"ssmagent/platform/proc"
 	"ssmagent/shell"
 )
@@ -51,6 +52,9 @@ type Deps struct {
 	Account func(invoker bool) (Account, error)
 	// Program finds a program by name in the directories of env's PATH.
 	Program func(name string, env []string) (string, error)
+	// Lookup and Dial are for port sessions; Dial gets checked addresses.
+	Lookup destination.Lookup
+	Dial   destination.Dial
 }
 
 // Exit codes of a worker; what became of the session is in its directory.

@@ -276,7 +276,6 @@ func TestFailures(t *testing.T) {
 			l.gw.answer.ProcessedClientActions[0].ActionStatus = mgs.ActionFailed
 			l.gw.answer.ProcessedClientActions[0].Error = "I take ports only"
 		}, want: "I take ports only"},
-		"a port session":        {order: func(c *mgs.AgentTaskContent) { c.DocumentContent.SessionType = mgs.SessionPort }, want: "later"},
 		"a strange type":        {order: func(c *mgs.AgentTaskContent) { c.DocumentContent.SessionType = "Dance" }, want: "unknown"},
 		"a strange schema":      {order: func(c *mgs.AgentTaskContent) { c.DocumentContent.SchemaVersion = "9" }, want: "schemaVersion"},
 		"run as":                {order: inputs(`{"runAsEnabled":true}`), want: "runAsEnabled"},
