@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"path/filepath"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -25,6 +27,10 @@ func (a *Agent) sessions(dir string, id identity.Identity, creds aws.Credentials
 	if err != nil {
 		return nil, err
 	}
+	logging, err := a.logging(filepath.Join(filepath.Dir(dir), a.cfg.Agent.OrchestrationRootDir), id)
+	if err != nil {
+		return nil, err
+	}
 	m := a.opt.Machine
 	return session.New(session.Options{
 		Dir: dir, FS: m.FS, Clock: a.opt.Clock, Log: a.log, Outbox: box, Channel: control.ChannelMGS,
@@ -33,6 +39,7 @@ func (a *Agent) sessions(dir string, id identity.Identity, creds aws.Credentials
 			CABundle: a.cfg.SSMAgent.CABundle, UserAgent: a.userAgent(), Version: a.cfg.Agent.Version,
 			Platform: osName(m.Info()), Container: a.cfg.Agent.ContainerMode,
 			Records: a.records(), Denied: a.cfg.Mgs.DeniedPortForwardingRemoteIPs, StockPayload: a.stockPayload(endpoint),
+			Logging:   logging,
 			AsInvoker: m.Paths.Root != "" || a.cfg.Agent.ContainerMode,
 			KMS:       session.KMS{Endpoint: keys, Region: a.cfg.SigningRegion(config.ServiceKMS, id.Region), Acknowledge: a.cfg.Kms.RequireKMSChallengeResponse},
 		},
@@ -50,4 +57,20 @@ func (a *Agent) stockPayload(endpoint string) int {
 		return 0
 	}
 	return mgs.LargePayload
+}
+
+// logging is where what sessions print goes: dir for local copies.
+func (a *Agent) logging(dir string, id identity.Identity) (session.Logging, error) {
+	s3, err := a.cfg.BucketEndpoint(id.Region)
+	if err != nil {
+		return session.Logging{}, err
+	}
+	logs, err := a.cfg.Endpoint(config.ServiceLogs, id.Region)
+	if err != nil {
+		return session.Logging{}, err
+	}
+	return session.Logging{
+		Dir: dir, Keep: a.cfg.Ssm.SessionLogsDestination == "disk", Retention: time.Duration(a.cfg.Ssm.SessionLogsRetentionDurationHours) * time.Hour,
+		Region: id.Region, S3: s3, Logs: logs,
+	}, nil
 }

@@ -33,11 +33,12 @@ func module() Rules {
 				"internal/controlplane/api", "internal/controlplane/pki", "shell/shelltest",
 				"internal/record/recording", "internal/record/audit",
 				"internal/session/terminal", "internal/credentials"},
+			{"internal/upload"},
 			// 3: doing
 			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/session", "internal/session/channel",
 				"internal/controlplane/auth", "internal/controlplane/nodes", "internal/controlplane/documents",
 				"internal/controlplane/kms", "internal/datakey",
-				"internal/controlplane/logs", "internal/upload",
+				"internal/controlplane/logs", "internal/session/transcript",
 				"internal/step/content", "internal/step/rundocument", "internal/step/domainjoin"},
 			// 4: flows
 			{"internal/worker", "internal/session/worker", "internal/command", "internal/session", "internal/controlplane/commands",

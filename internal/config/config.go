@@ -133,6 +133,9 @@ type SSMAgent struct {
 	// LargePayloads has port sessions send stock clients payloads of 32 KiB also
 	// through AWS's gateway. Through any other they always do.
 	LargePayloads bool
+	// LogsEndpoint is the URL of CloudWatch Logs, which the stock file has no
+	// place for.
+	LogsEndpoint string
 	// Recordings rules what is kept of terminals.
 	Recordings Recordings
 	// Audit rules the log of who did what.

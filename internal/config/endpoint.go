@@ -44,6 +44,10 @@ func (c Config) Endpoint(service, region string) (string, error) {
 		if c.S3.Endpoint != "" {
 			return override("S3.Endpoint", c.S3.Endpoint)
 		}
+	case ServiceLogs:
+		if c.SSMAgent.LogsEndpoint != "" {
+			return override("ssmagent.LogsEndpoint", c.SSMAgent.LogsEndpoint)
+		}
 	case ServiceKMS:
 		if c.Kms.Endpoint != "" {
 			return override("Kms.Endpoint", c.Kms.Endpoint)
@@ -61,6 +65,16 @@ func (c Config) Endpoint(service, region string) (string, error) {
 		domain = domainOf(region)
 	}
 	return checked("Agent.ServiceDomain", "https://"+service+"."+region+"."+domain)
+}
+
+// BucketEndpoint is the endpoint of S3 with {region} in place of the region,
+// which is the bucket's, where the file does not override it.
+func (c Config) BucketEndpoint(region string) (string, error) {
+	e, err := c.Endpoint(ServiceS3, region)
+	if err != nil || c.S3.Endpoint != "" {
+		return e, err
+	}
+	return strings.Replace(e, "://"+ServiceS3+"."+region+".", "://"+ServiceS3+".{region}.", 1), nil
 }
 
 // SigningRegion is the region in signatures for a service, for a node in

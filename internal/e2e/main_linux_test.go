@@ -270,6 +270,7 @@ func (p *plane) configure(root string, more map[string]any) {
 		"Mds": map[string]any{"Endpoint": p.url},
 		"Mgs": map[string]any{"Endpoint": "ws" + strings.TrimPrefix(p.url, "http")},
 		"Kms": map[string]any{"Endpoint": p.url},
+		"S3":  map[string]any{"Endpoint": p.url}, "ssmagent": map[string]any{"LogsEndpoint": p.url},
 	}
 	for k, v := range more {
 		cfg[k] = v

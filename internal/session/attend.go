@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ssmagent/internal/backoff"
+	"ssmagent/internal/clock"
 	"ssmagent/internal/link"
 	"ssmagent/platform/proc"
 )
@@ -13,6 +14,10 @@ import (
 // endPatience is how long a worker may take to end the session: its terminal
 // has a grace of its own in it.
 const endPatience = 15 * time.Second
+
+// uploadPatience is how long it may take to hand on its log. The worker itself
+// gives up before.
+const uploadPatience = 20 * time.Minute
 
 // credentialPatience bounds how long a worker is kept waiting for an answer.
 const credentialPatience = 30 * time.Second
@@ -70,8 +75,9 @@ func (m *Manager) serve(ctx context.Context, e *entry) (Result, error) {
 // or nowhere; nil: the link broke; any other: ctx ended.
 func (m *Manager) follow(ctx context.Context, e *entry, l *link.Link[Event]) error {
 	defer l.Close()
-	end := e.end
+	end, patience := e.end, endPatience
 	var late <-chan time.Time
+	var t clock.Timer
 	for {
 		select {
 		case <-ctx.Done():
@@ -79,7 +85,7 @@ func (m *Manager) follow(ctx context.Context, e *entry, l *link.Link[Event]) err
 		case <-end:
 			end = nil
 			l.Order(Order{Terminate: true})
-			t := m.opt.Clock.NewTimer(endPatience)
+			t = m.opt.Clock.NewTimer(patience)
 			defer t.Stop()
 			late = t.C()
 		case <-late:
@@ -93,6 +99,10 @@ func (m *Manager) follow(ctx context.Context, e *entry, l *link.Link[Event]) err
 			case ev.End:
 				m.reap(ctx, l.Process)
 				return errLost
+			case ev.Uploading:
+				if patience = uploadPatience; t != nil {
+					t.Reset(patience)
+				}
 			case ev.Credentials:
 				m.wg.Go(func() { m.supply(ctx, l) })
 			}

@@ -289,6 +289,7 @@ func (m *Manager) conclude(e *entry, r Result) error {
 	b, err := json.Marshal(mgs.AgentTaskComplete{
 		SchemaVersion: 1, TaskId: id, Topic: mgs.TypeAgentTaskComplete, FinalTaskStatus: string(r.Status),
 		InstanceId: m.opt.Node.InstanceID, Output: bounded(r.Output), RetryNumber: 1,
+		S3Bucket: r.S3Bucket, S3UrlSuffix: r.S3Key, CwlGroup: r.LogGroup, CwlStream: r.LogStream,
 	})
 	if err != nil {
 		return err

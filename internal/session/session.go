@@ -42,6 +42,7 @@ type Node struct {
 	// StockPayload is the size in bytes of the payloads of port sessions towards
 	// stock clients; 0 is 1,024.
 	StockPayload int `json:",omitempty"`
+	Logging      Logging
 	// AsInvoker: shells run as the user who started the agent (-root).
 	AsInvoker bool `json:",omitempty"`
 	Records   Records
@@ -56,6 +57,16 @@ type KMS struct {
 	// Acknowledge refuses clients that do not bind their data key to the
 	// node's challenge (Kms.RequireKMSChallengeResponse).
 	Acknowledge bool `json:",omitempty"`
+}
+
+// Logging is where what sessions print goes when their documents ask for it.
+type Logging struct {
+	Dir       string        `json:",omitempty"` // of local copies, absolute
+	Keep      bool          `json:",omitempty"` // one of every session stays (Ssm.SessionLogsDestination disk)
+	Retention time.Duration `json:",omitempty"` // how long they stay
+	Region    string        `json:",omitempty"` // of signatures for the two services
+	S3        string        `json:",omitempty"` // URL; {region} is the bucket's
+	Logs      string        `json:",omitempty"` // URL of CloudWatch Logs
 }
 
 // Request is a session as it lies in request.json. It holds no secrets.
@@ -89,6 +100,11 @@ type Result struct {
 	Output string `json:",omitempty"` // the reason, for the session's person
 
 	audited bool // its worker has put it on the audit log
+	// Where its log is, or should be.
+	S3Bucket  string `json:",omitempty"`
+	S3Key     string `json:",omitempty"`
+	LogGroup  string `json:",omitempty"`
+	LogStream string `json:",omitempty"`
 }
 
 // Order is a line from the agent to a worker.
@@ -105,6 +121,7 @@ type Order struct {
 // Event is a line from a worker to the agent.
 type Event struct {
 	Credentials bool `json:"credentials,omitempty"` // the worker needs some
+	Uploading   bool `json:"uploading,omitempty"`   // the session is over, its log is on its way
 	End         bool `json:"end,omitempty"`         // the result is on disk
 }
 
@@ -164,6 +181,9 @@ const maxProfile = 64 << 10
 // maxKeyID bounds kmsKeyId in bytes, as KMS does.
 const maxKeyID = 2048
 
+// maxKeyPrefix leaves room for the session's id in an object's key.
+const maxKeyPrefix = 800
+
 // possible refuses what would otherwise silently not be done.
 func possible(r Request) error {
 	in := r.Inputs
@@ -172,8 +192,8 @@ func possible(r Request) error {
 		return errors.New("runAsEnabled is true, but choosing the account of a shell comes with a later version of ssmagent; set runAsEnabled to false to get a shell of ssm-user")
 	case len(in.KMSKeyId) > maxKeyID:
 		return fmt.Errorf("kmsKeyId is longer than %d bytes; it must be the id, the ARN or the alias of a KMS key", maxKeyID)
-	case in.S3BucketName != "" || in.CloudWatchLogGroupName != "":
-		return errors.New("the session is to be logged (s3BucketName or cloudWatchLogGroupName), but logging comes with a later version of ssmagent; leave them empty")
+	case len(in.S3KeyPrefix) > maxKeyPrefix:
+		return fmt.Errorf("s3KeyPrefix is longer than %d bytes", maxKeyPrefix)
 	case len(in.ShellProfile.Linux) > maxProfile || len(in.ShellProfile.Windows) > maxProfile:
 		return fmt.Errorf("shellProfile is longer than %d bytes; have it run a script instead", maxProfile)
 	}

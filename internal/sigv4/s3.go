@@ -150,6 +150,9 @@ func (s Signature) VerifyS3(r *http.Request, secret string) bool {
 	return ok && secret != "" && hmac.Equal([]byte(hex.EncodeToString(mac(s.key(secret), s.textOf(canonical)))), []byte(s.Value))
 }
 
+// Escape percent-encodes a path as S3 signs it.
+func Escape(path string) string { return escape(path, true) }
+
 func pathOf(u *url.URL) string {
 	if u.Path == "" {
 		return "/"

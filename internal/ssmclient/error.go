@@ -108,6 +108,13 @@ func (u *Unreachable) Error() string { return u.Reason }
 // Unwrap returns the error underneath.
 func (u *Unreachable) Unwrap() error { return u.Err }
 
+// Unanswered puts into words why a call to the endpoint got no answer, for
+// calls that are made without a Client. An error of ctx passes as it is.
+func Unanswered(endpoint string, err error) error { return unreachable(endpoint, err) }
+
+// Clean makes text of the other end fit for a log line or a terminal.
+func Clean(s string) string { return clean(s) }
+
 // unreachable puts what went wrong below HTTP into words. An error of ctx
 // passes as it is when the caller ended it.
 func unreachable(endpoint string, err error) error {

@@ -190,6 +190,7 @@ func (d *demo) register(ctx context.Context, client *operator.Client) (string, e
 	cfg, err := json.MarshalIndent(map[string]any{
 		"Ssm": map[string]string{"Endpoint": d.url}, "Mds": map[string]string{"Endpoint": d.url},
 		"Mgs": map[string]string{"Endpoint": "ws" + strings.TrimPrefix(d.url, "http")}, "Kms": map[string]string{"Endpoint": d.url},
+		"S3": map[string]string{"Endpoint": d.url}, "ssmagent": map[string]string{"LogsEndpoint": d.url},
 	}, "", "  ")
 	if err != nil {
 		return "", err

@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -101,26 +102,31 @@ func span(start, end int64) (from, to string) {
 // above sorts after every position.
 const above = "g"
 
+func parseToken(token string) (forward bool, position string, err error) {
+	way, position, ok := strings.Cut(token, "/")
+	if !ok || way != "f" && way != "b" || position == "" || len(position) > 33 || strings.Trim(position, "0123456789abcdefg") != "" {
+		return false, "", api.Errorf(wire.CodeInvalid, "The specified nextToken is invalid.")
+	}
+	return way == "f", position, nil
+}
+
 // getEvents reads a page of one stream. A position is an event's time and
 // number: a token f/P goes on behind P, b/P before it.
 func (s *Service) getEvents(_ context.Context, _ api.Caller, in wire.GetLogEventsInput) (out wire.GetLogEventsOutput, err error) {
 	from, to := span(in.StartTime, in.EndTime)
 	forward := in.StartFromHead
 	if in.NextToken != "" {
-		way, position, ok := strings.Cut(in.NextToken, "/")
-		if !ok || way != "f" && way != "b" || position == "" || len(position) > 33 || strings.Trim(position, "0123456789abcdefg") != "" {
-			return out, api.Errorf(wire.CodeInvalid, "The specified nextToken is invalid.")
+		position := ""
+		if forward, position, err = parseToken(in.NextToken); err != nil {
+			return out, err
 		}
-		if forward = way == "f"; forward {
+		if forward {
 			from = max(from, position)
 		} else {
 			to = min(to, position)
 		}
 	}
-	limit := in.Limit
-	if limit == 0 {
-		limit = maxCount
-	}
+	limit := cmp.Or(in.Limit, maxCount)
 	out.Events = []wire.OutputEvent{}
 	var first, last string
 	err = s.opt.DB.View(func(tx *store.Tx) error {

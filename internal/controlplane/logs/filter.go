@@ -77,7 +77,7 @@ func (s *Service) filterEvents(_ context.Context, _ api.Caller, in wire.FilterLo
 	from, to := span(in.StartTime, in.EndTime)
 	g := gather{limit: page.Size()}
 	err = s.opt.DB.View(func(tx *store.Tx) error {
-		if _, err := needGroup(tx, in.LogGroupName); err != nil {
+		if err := needGroup(tx, in.LogGroupName); err != nil {
 			return err
 		}
 		base := streamKey(in.LogGroupName, "")

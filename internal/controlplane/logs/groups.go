@@ -72,7 +72,7 @@ func groupSize(tx *store.Tx, name string) (n int64, err error) {
 func (s *Service) createStream(_ context.Context, _ api.Caller, in wire.LogStreamInput) (wire.Empty, error) {
 	id := uuid.NewString()
 	return wire.Empty{}, s.opt.DB.Update(func(tx *store.Tx) error {
-		if _, err := needGroup(tx, in.LogGroupName); err != nil {
+		if err := needGroup(tx, in.LogGroupName); err != nil {
 			return err
 		}
 		key := streamKey(in.LogGroupName, in.LogStreamName)
@@ -90,7 +90,7 @@ func (s *Service) describeStreams(_ context.Context, _ api.Caller, in wire.Descr
 	}
 	all := []wire.LogStream{}
 	err = s.opt.DB.View(func(tx *store.Tx) error {
-		if _, err := needGroup(tx, in.LogGroupName); err != nil {
+		if err := needGroup(tx, in.LogGroupName); err != nil {
 			return err
 		}
 		base := streamKey(in.LogGroupName, "")
@@ -145,7 +145,7 @@ func (s *Service) deleteStream(_ context.Context, _ api.Caller, in wire.LogStrea
 
 func (s *Service) deleteGroup(_ context.Context, _ api.Caller, in wire.LogGroupInput) (wire.Empty, error) {
 	err := s.opt.DB.Update(func(tx *store.Tx) error {
-		if _, err := needGroup(tx, in.LogGroupName); err != nil {
+		if err := needGroup(tx, in.LogGroupName); err != nil {
 			return err
 		}
 		all := map[string]stream{}

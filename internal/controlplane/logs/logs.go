@@ -127,16 +127,16 @@ func (s *Service) arn(group string) string {
 	return fmt.Sprintf("arn:aws:logs:%s:%s:log-group:%s", s.opt.Region, s.opt.Account, group)
 }
 
-func needGroup(tx *store.Tx, name string) (group, error) {
-	g, ok, err := groups.Get(tx, name)
+func needGroup(tx *store.Tx, name string) error {
+	_, ok, err := groups.Get(tx, name)
 	if err == nil && !ok {
 		err = api.Errorf(wire.CodeNotFound, "The specified log group does not exist.")
 	}
-	return g, err
+	return err
 }
 
 func needStream(tx *store.Tx, group, name string) (stream, error) {
-	if _, err := needGroup(tx, group); err != nil {
+	if err := needGroup(tx, group); err != nil {
 		return stream{}, err
 	}
 	st, ok, err := streams.Get(tx, streamKey(group, name))

@@ -34,6 +34,7 @@ type agents struct {
 	ran     bool
 	stopped bool
 	over    bool // the result is on disk
+	handing bool // the session's log is on its way
 }
 
 func newAgents(stdout io.Writer, c clock.Clock) *agents {
@@ -115,6 +116,9 @@ func (a *agents) accept(l net.Listener) {
 		if a.Wanting() {
 			a.write(c, session.Event{Credentials: true})
 		}
+		if a.handing {
+			a.write(c, session.Event{Uploading: true})
+		}
 		if a.over {
 			a.write(c, session.Event{End: true})
 		}
@@ -146,6 +150,14 @@ func (a *agents) write(c net.Conn, ev session.Event) {
 		delete(a.later, c)
 		_ = c.Close()
 	}
+}
+
+// uploading asks for time to hand on the session's log.
+func (a *agents) uploading() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.handing = true
+	a.tell(session.Event{Uploading: true})
 }
 
 // end is the worker's last word.

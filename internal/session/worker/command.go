@@ -104,6 +104,7 @@ func (p *command) print(life context.Context) {
 		if err != nil {
 			return
 		}
+		p.kept.Write(b)
 		if len(b) > 0 && !lost {
 			lost = p.emit(life, b, isError) != nil
 		}

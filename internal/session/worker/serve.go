@@ -10,6 +10,7 @@ import (
 
 	"ssmagent/internal/session"
 	"ssmagent/internal/session/channel"
+	"ssmagent/internal/session/transcript"
 	"ssmagent/internal/wire/mgs"
 )
 
@@ -51,9 +52,12 @@ type served struct {
 	user   string                  // account of what prepare started
 	kill   context.CancelCauseFunc // ends the session
 	leave  func()                  // closes the data channel
-	wg     sync.WaitGroup
-	once   sync.Once
-	recErr error
+	kept   *transcript.Log         // nil: what is printed is not kept
+
+	streamed func() // waits for the end of the log's streaming
+	wg       sync.WaitGroup
+	once     sync.Once
+	recErr   error
 }
 
 // guarded is serve with panics as results.
@@ -76,7 +80,7 @@ func (s *served) guarded(ctx context.Context) (r session.Result) {
 func (s *served) record(r session.Result) error {
 	s.once.Do(func() {
 		s.traces.end(r)
-		s.recErr = s.dir.Finish(r)
+		s.recErr = s.dir.Finish(s.located(r))
 	})
 	return s.recErr
 }
@@ -121,6 +125,9 @@ func (s *served) serve(ctx context.Context) error {
 		return err
 	}
 	s.traces.begin(s.user)
+	if err := s.openLog(life); err != nil {
+		return err
+	}
 	g, err := s.ch.Greet(life)
 	if err != nil {
 		return s.outcome(ctx, err)

@@ -33,23 +33,33 @@ func (s *served) connect(life context.Context) error {
 	return nil
 }
 
-func (s *served) gateway() (ssmclient.Gateway, error) {
+// transport is the one of HTTP/1.1 that trusts what the configuration says.
+func (s *served) transport() (*http.Transport, error) {
 	n := s.req.Node
 	var ca []byte
 	if n.CABundle != "" {
 		var err error
 		if ca, err = fsys.ReadFile(s.FS, n.CABundle, 4<<20); err != nil {
-			return ssmclient.Gateway{}, fmt.Errorf("ssmagent.CABundle of the configuration: %w", err)
+			return nil, fmt.Errorf("ssmagent.CABundle of the configuration: %w", err)
 		}
 	}
 	t, err := ssmclient.Transport(ca)
 	if err != nil {
-		return ssmclient.Gateway{}, fmt.Errorf("ssmagent.CABundle %s of the configuration: %w", n.CABundle, err)
+		return nil, fmt.Errorf("ssmagent.CABundle %s of the configuration: %w", n.CABundle, err)
 	}
-	// Two calls in a session's life are not worth a second protocol.
+	// A few calls in a session's life are not worth a second protocol.
 	t.ForceAttemptHTTP2 = false
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
+	return t, nil
+}
+
+func (s *served) gateway() (ssmclient.Gateway, error) {
+	n := s.req.Node
+	t, err := s.transport()
+	if err != nil {
+		return ssmclient.Gateway{}, err
+	}
 	t.DisableKeepAlives = true
 	skew := new(ssmclient.Skew)
 	return ssmclient.Gateway{

@@ -34,6 +34,11 @@ func (p *tty) serve(ctx, life context.Context, g channel.Greeting) error {
 	if err := p.recorded(life); err != nil { // while the program starts
 		return err
 	}
+	if why := p.kept.Unstreamed(); why != nil {
+		p.wg.Go(func() {
+			_ = p.write(life, fmt.Appendf(nil, "\r\n[ssmagent: this session is not streamed to CloudWatch Logs: %v]\r\n", why))
+		})
+	}
 	exit, over, err := p.attend(ctx, life, p.print, func(life context.Context) { p.input(life, g) })
 	switch {
 	case over:
@@ -85,6 +90,7 @@ func (p *tty) print(life context.Context) {
 			return
 		}
 		p.traces.sent(b)
+		p.kept.Write(b)
 		if len(b) > 0 && !lost {
 			lost = p.write(life, b) != nil
 		}

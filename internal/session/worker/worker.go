@@ -105,6 +105,9 @@ func run(ctx context.Context, dir session.Dir, d Deps) error {
 	if err := s.record(res); err != nil {
 		return err
 	}
+	if err := s.handOn(ctx, res); err != nil {
+		return err
+	}
 	a.end()
 	return nil
 }

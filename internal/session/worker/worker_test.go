@@ -281,7 +281,7 @@ func TestFailures(t *testing.T) {
 		"run as":                {order: inputs(`{"runAsEnabled":true}`), want: "runAsEnabled"},
 		"kms, a client without": {order: inputs(`{"kmsKeyId":"alias/x"}`), want: "does not say that it encrypts"},
 		"kms, no key":           {order: inputs(`{"kmsKeyId":"` + strings.Repeat("k", 2049) + `"}`), want: "kmsKeyId is longer"},
-		"logs":                  {order: inputs(`{"s3BucketName":"b"}`), want: "s3BucketName"},
+		"logs":                  {order: inputs(`{"s3BucketName":"b","s3EncryptionEnabled":"true"}`), want: "s3EncryptionEnabled"},
 		"no inputs":             {order: inputs(`{"cloudWatchStreamingEnabled":"true"}`), want: "inputs"},
 		"no place":              {change: func(l *lab) { l.limit = 0 }, order: nil, want: ""},
 	} {
