@@ -97,6 +97,17 @@ func setSize(master *os.File, rows, cols uint16) error {
 	})
 }
 
+// echoes asks the master end, which answers for the terminal.
+func echoes(master *os.File) bool {
+	on := false
+	err := control(master, func(fd int) error {
+		t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+		on = err == nil && t.Lflag&unix.ECHO != 0
+		return err
+	})
+	return err == nil && on
+}
+
 // startOn starts s with slave as its standard files and controlling terminal.
 func startOn(slave *os.File, s Spec) (int, error) {
 	switch {

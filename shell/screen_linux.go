@@ -105,6 +105,13 @@ func (t *screen) Write(p []byte) (int, error) {
 	return n, fmt.Errorf("write to the terminal of %s: %w", t.name, err)
 }
 
+// Echoes implements Screen.
+func (t *screen) Echoes() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.master != nil && !t.isClosed && echoes(t.master)
+}
+
 // Resize implements Screen.
 func (t *screen) Resize(rows, cols uint16) error {
 	t.mu.Lock()

@@ -93,6 +93,10 @@ type Screen interface {
 	// Write, Resize: as of Terminal.
 	Write(p []byte) (int, error)
 	Resize(rows, cols uint16) error
+	// Echoes says whether the terminal shows what is typed. A program that asks
+	// for a password has switched that off, and so have those that edit lines
+	// by themselves. When it cannot be told, it does not.
+	Echoes() bool
 	// Ended says that the program has ended.
 	Ended()
 	// Close gives back the screen, which hangs up what still uses the line.

@@ -251,12 +251,15 @@ func TestAuditFindsForgeries(t *testing.T) {
 	pe := script(t, p.shell(p.url, n.id))
 	pe.types("echo $((6*7))\nexit\n")
 	pe.ends()
-	p.history(n.id, 1)
+	if _, e, rc := ends(t, p.local(p.url, "cp", "records_linux_test.go", n.id+":"+t.TempDir()), nil); rc != 0 {
+		t.Fatalf("cp: exit %d\n%s", rc, e)
+	}
+	p.history(n.id, 2)
 	n.noShells()
 	dir := filepath.Join(n.root, "var", "lib", "amazon", "ssm", "audit")
 	n.says(0, "as it was written", "audit", "verify")
 	out := n.says(0, "", "audit", "show")
-	for what, times := range map[string]int{"registration": 1, "command.accepted": 3, "command.finished": 3, "session.start": 1, "session.end": 1} {
+	for what, times := range map[string]int{"registration": 1, "command.accepted": 3, "command.finished": 3, "session.start": 2, "session.end": 2, "copy": 1} {
 		if got := len(regexp.MustCompile(`(?m)^\S+Z  `+regexp.QuoteMeta(what)+` `).FindAllString(out, -1)); got != times {
 			t.Errorf("%d × %s, want %d:\n%s", got, what, times, out)
 		}

@@ -23,6 +23,10 @@ const Version = 1
 // directory.
 const WorkerName = "ssm-session-worker"
 
+// CopyName is the first word of the command that is the node's end of a copy:
+// it sends or receives a path.
+const CopyName = "ssm-session-copy"
+
 // Node is what a worker has to know of the node and its service.
 type Node struct {
 	InstanceID string

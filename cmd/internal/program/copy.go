@@ -14,13 +14,14 @@ import (
 	"time"
 
 	"ssmagent/internal/client"
+	"ssmagent/internal/session"
 	"ssmagent/internal/transfer"
 	"ssmagent/internal/wire/mgs"
 )
 
 // copyProgram is the node's end of a copy: this program again, found by this
 // name as the command of a session, and run as the session's user.
-const copyProgram = "ssm-session-copy"
+const copyProgram = session.CopyName
 
 // copyMain is `ssm-local cp`.
 func copyMain(ctx context.Context, s streams, args []string) int {

@@ -121,6 +121,17 @@ func (t *Process) Type(b []byte) error {
 	return nil
 }
 
+// TypeShown is Type, and says whether the terminal showed what was typed: not
+// when that was switched off before or meanwhile, nor when it cannot be told.
+func (t *Process) TypeShown(b []byte) (shown bool, err error) {
+	if t.screen == nil {
+		return false, t.Type(b)
+	}
+	shown = t.screen.Echoes()
+	err = t.Type(b)
+	return shown && err == nil && t.screen.Echoes(), err
+}
+
 // Resize tells the size.
 func (t *Process) Resize(rows, cols uint16) error {
 	if t.screen != nil {

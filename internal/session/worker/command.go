@@ -50,6 +50,7 @@ func (p *command) serve(ctx, life context.Context, g channel.Greeting) error {
 		return p.refuse(life, p.failed)
 	}
 	exit, over, err := p.attend(ctx, life, p.print, p.input)
+	p.traces.copied(p.spec.Args, over || err != nil || exit.Code != 0)
 	switch {
 	case over:
 		return err

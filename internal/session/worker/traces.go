@@ -133,7 +133,27 @@ func (t *traces) sent(b []byte) {
 // received counts what came from the client.
 func (t *traces) received(n int) { t.in.Add(int64(n)) }
 
+// typed records what was typed while the terminal showed it.
+func (t *traces) typed(b []byte) { t.recorder().Input(b) }
+
 func (t *traces) resized(cols, rows uint16) { t.recorder().Resize(int(cols), int(rows)) }
+
+// copied puts a copy on the audit log, if the command was the node's end of one.
+func (t *traces) copied(args []string, failed bool) {
+	if len(args) < 3 || args[0] != session.CopyName {
+		return
+	}
+	e := t.event(audit.Copy)
+	e.Target, e.Direction, e.Status, e.Traffic = args[2], args[1], "Success", t.traffic()
+	if failed {
+		e.Status = "Failed"
+	}
+	t.log.Post(e)
+}
+
+func (t *traces) traffic() audit.Traffic {
+	return audit.Traffic{In: t.in.Load(), Out: t.out.Load(), Millis: t.d.Clock.Now().Sub(t.begun).Milliseconds()}
+}
 
 // end closes the recording and puts the end on the audit log, once.
 func (t *traces) end(r session.Result) {
@@ -147,7 +167,7 @@ func (t *traces) end(r session.Result) {
 			e.Recording = recording.Name(t.req.ID)
 		}
 		e.Status, e.Detail = string(r.Status), r.Output
-		e.Traffic = audit.Traffic{In: t.in.Load(), Out: t.out.Load(), Millis: t.d.Clock.Now().Sub(t.begun).Milliseconds()}
+		e.Traffic = t.traffic()
 		if t.carried != nil {
 			c := t.carried()
 			e.Target, e.In, e.Out, e.Connections = c.target, c.up, c.down, int(c.connections)

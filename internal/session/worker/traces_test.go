@@ -155,6 +155,39 @@ func TestNotRecorded(t *testing.T) {
 	}
 }
 
+// What is typed is recorded when the document says so, and never while the
+// terminal does not show it.
+func TestTypedIsRecorded(t *testing.T) {
+	for name, want := range map[string]bool{`{}`: false, `{"ssmagent":{"recordInput":true}}`: true, `{"ssmagent":{"recordInput":"true","recording":"off"}}`: false} {
+		t.Run(name, func(t *testing.T) {
+			l := newTraced(t)
+			m, _ := l.agent()
+			l.order(m, inputs(name))
+			l.gw.expect("ready> ")
+			l.gw.typed("echo see''n\n")
+			l.gw.expect("seen\r\nready> ")
+			l.gw.typed("stty -echo; echo pass''word; read x; stty echo; echo th''anks\n")
+			l.gw.expect("password\r\n")
+			l.gw.typed("geheim\n")
+			l.gw.expect("thanks")
+			l.gw.typed("echo ${#x}\n")
+			l.gw.expect("6\r\n")
+			l.gw.typed("exit\n")
+			l.ended("Success", "")
+			if strings.Contains(name, "off") {
+				return
+			}
+			_, out, others := l.recorded()
+			if strings.Contains(out+others, "geheim") {
+				t.Errorf("the password is recorded: %q %q", out, others)
+			}
+			if got := strings.Contains(others, "iecho see''n\n"); got != want || strings.Contains(others, "iexit") != want {
+				t.Errorf("typed is recorded: %v, want %v: %q", got, want, others)
+			}
+		})
+	}
+}
+
 // A recording that can grow no more: the session goes on and the person is
 // told, or it ends, as document or node say; the audit log has it.
 func TestRecordingFails(t *testing.T) {
@@ -174,7 +207,7 @@ func TestRecordingFails(t *testing.T) {
 		if !slices.Equal(kinds(lines), []audit.Kind{audit.SessionStart, audit.RecordingFailed, audit.SessionEnd}) {
 			t.Fatalf("%+v", lines)
 		}
-		if _, out, _ := l.recorded(); !strings.Contains(out, "a line of output 1\r\n") || strings.Contains(out, "output 299") {
+		if _, out, _ := l.recorded(); !strings.HasPrefix(out, "ready> ") || strings.Contains(out, "output 299") {
 			t.Errorf("recorded %q", out)
 		}
 	})

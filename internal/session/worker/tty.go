@@ -119,7 +119,14 @@ func (p *tty) typed(in channel.Payload) error {
 	switch in.Type {
 	case mgs.PayloadOutput:
 		p.traces.received(len(in.Bytes))
-		return p.proc.Type(in.Bytes)
+		if !p.traces.want.Input {
+			return p.proc.Type(in.Bytes)
+		}
+		shown, err := p.proc.TypeShown(in.Bytes)
+		if shown {
+			p.traces.typed(in.Bytes)
+		}
+		return err
 	case mgs.PayloadSize:
 		size, err := mgs.Decode[mgs.Size](in.Bytes)
 		if err != nil || size.Cols == 0 || size.Rows == 0 {
