@@ -37,9 +37,11 @@ type Target struct {
 // CredentialsFile is where the control plane keeps its access keys.
 func CredentialsFile(p platform.Paths) string { return filepath.Join(p.ControlPlane, "credentials") }
 
-// endpointFile is what a running control plane tells clients on its machine.
-type endpointFile struct {
-	URL    string `json:"url"`
+// Plane is what a running control plane tells clients on its machine.
+type Plane struct {
+	URL    string `json:"url"`     // plain HTTP on a loopback address
+	TLSURL string `json:"tls_url"` // for other machines; empty: it has none
+	CA     string `json:"ca"`      // file of the certificate to trust
 	Region string `json:"region"`
 }
 
@@ -55,7 +57,7 @@ func Operator(p platform.Paths, c Target, userAgent string) (*operator.Client, e
 			pace, o.File = operator.Local, CredentialsFile(p)
 			c.Endpoint, c.Region, c.keys = e.URL, e.Region, e.URL
 		case p.Root != "" || !(errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)):
-			return nil, fmt.Errorf("no control plane below %s: %w; start one with `ssm-local serve`", p.ControlPlane, err)
+			return nil, noPlane(p, err)
 		}
 	}
 	o.Region = c.Region
@@ -85,15 +87,28 @@ func Operator(p platform.Paths, c Target, userAgent string) (*operator.Client, e
 	return operator.New(&calls, clock.Real{}, chain.Region, pace).WithKeys(&keys), nil
 }
 
+func noPlane(p platform.Paths, err error) error {
+	return fmt.Errorf("no control plane below %s: %w; start one with `ssm-local serve`", p.ControlPlane, err)
+}
+
+// ControlPlane finds the control plane of this machine.
+func ControlPlane(p platform.Paths) (Plane, error) {
+	e, err := localEndpoint(p)
+	if err != nil {
+		return Plane{}, noPlane(p, err)
+	}
+	return e, nil
+}
+
 // localEndpoint reads what the control plane of this machine left.
-func localEndpoint(p platform.Paths) (endpointFile, error) {
+func localEndpoint(p platform.Paths) (Plane, error) {
 	b, err := os.ReadFile(filepath.Join(p.ControlPlane, "endpoint.json"))
 	if err != nil {
-		return endpointFile{}, err
+		return Plane{}, err
 	}
-	var e endpointFile
+	var e Plane
 	if err := json.Unmarshal(b, &e); err != nil || e.URL == "" {
-		return endpointFile{}, fmt.Errorf("%s is damaged; restart ssm-local serve", filepath.Join(p.ControlPlane, "endpoint.json"))
+		return Plane{}, fmt.Errorf("%s is damaged; restart ssm-local serve", filepath.Join(p.ControlPlane, "endpoint.json"))
 	}
 	return e, nil
 }

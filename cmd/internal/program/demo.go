@@ -187,11 +187,7 @@ func (d *demo) startPlane(ctx context.Context) error {
 // the node does not know the control plane yet, activates and registers it.
 func (d *demo) register(ctx context.Context, client *operator.Client) (string, error) {
 	p := platform.PathsBelow(d.root)
-	cfg, err := json.MarshalIndent(map[string]any{
-		"Ssm": map[string]string{"Endpoint": d.url}, "Mds": map[string]string{"Endpoint": d.url},
-		"Mgs": map[string]string{"Endpoint": "ws" + strings.TrimPrefix(d.url, "http")}, "Kms": map[string]string{"Endpoint": d.url},
-		"S3": map[string]string{"Endpoint": d.url}, "ssmagent": map[string]string{"LogsEndpoint": d.url},
-	}, "", "  ")
+	cfg, err := nodeConfig(d.url, "")
 	if err != nil {
 		return "", err
 	}

@@ -21,6 +21,7 @@ and a client for it and for AWS.
 
   ssm-local serve                 run the control plane
   ssm-local activate              make a hybrid activation and print how to use it
+  ssm-local node-config           print the configuration for nodes
   ssm-local nodes                 list the managed nodes
   ssm-local run NODE -- COMMAND…  run a shell command on a node
   ssm-local shell NODE            open a shell on a node
@@ -37,7 +38,7 @@ credentials.
 
 // localMain is ssm-local.
 func localMain(ctx context.Context, s streams, args []string) int {
-	verbs := map[string]entry{"serve": serveMain, "activate": activateMain, "nodes": nodesMain, "run": runMain, "shell": shellMain, "exec": execMain, "forward": forwardMain, "ssh-proxy": sshProxyMain, "cp": copyMain, "demo": demoMain}
+	verbs := map[string]entry{"serve": serveMain, "activate": activateMain, "node-config": nodeConfigMain, "nodes": nodesMain, "run": runMain, "shell": shellMain, "exec": execMain, "forward": forwardMain, "ssh-proxy": sshProxyMain, "cp": copyMain, "demo": demoMain}
 	if len(args) == 0 {
 		fmt.Fprint(s.err, localHelp)
 		return exitUsage
@@ -250,5 +251,10 @@ func activateMain(ctx context.Context, s streams, args []string) int {
 		return exitOK
 	}
 	fmt.Fprintf(s.out, "amazon-ssm-agent -register -region %s -id %s -code %s\n", c.Region(), out.ActivationId, out.ActivationCode)
+	if p, err := pathsFor(f.root); err == nil && f.target.Endpoint == "" {
+		if _, err := connect.ControlPlane(p); err == nil {
+			fmt.Fprintln(s.err, "The node needs the configuration that `ssm-local node-config` prints.")
+		}
+	}
 	return exitOK
 }

@@ -78,11 +78,14 @@ func announce(s streams, srv *controlplane.Server, root string) {
 	fmt.Fprintf(s.out, "ssm-local %s is %s%s\n", version, readyAt, e.URL)
 	fmt.Fprintf(s.out, "operators:  export AWS_SHARED_CREDENTIALS_FILE=%s AWS_DEFAULT_REGION=%s\n", e.Credentials, e.Region)
 	fmt.Fprintf(s.out, "            aws ssm describe-instance-information --endpoint-url %s\n", e.URL)
-	if e.TLSURL != "" {
-		fmt.Fprintf(s.out, "nodes:      %s ; copy %s to each, and name it in their configuration as ssmagent.CABundle (stock agents: SSL_CERT_FILE)\n", e.TLSURL, e.CA)
-	}
 	if root != "" {
 		root = " -root " + root
+	}
+	if e.TLSURL != "" {
+		fmt.Fprintf(s.out, "nodes:      %s ; copy %s to each (stock agents: name it in SSL_CERT_FILE)\n", e.TLSURL, e.CA)
+		fmt.Fprintf(s.out, "            their configuration: ssm-local node-config%s\n", root)
+	} else {
+		fmt.Fprintf(s.out, "nodes:      on this machine only; their configuration: ssm-local node-config -here%s\n", root)
 	}
 	fmt.Fprintf(s.out, "activation: ssm-local activate%s\n", root)
 }
