@@ -173,13 +173,21 @@ func (a *Agent) node(id identity.Identity) (job.Node, error) {
 			return job.Node{}, err
 		}
 	}
+	buckets, err := a.cfg.BucketEndpoint(id.Region)
+	if err != nil {
+		return job.Node{}, err
+	}
+	logs, err := a.cfg.Endpoint(config.ServiceLogs, id.Region)
+	if err != nil {
+		return job.Node{}, err
+	}
 	info := a.opt.Machine.Info()
 	return job.Node{
 		InstanceID: id.InstanceID, Region: id.Region, PlatformType: osName(info),
 		PlatformName: info.Name, PlatformVersion: info.Version,
 		DefaultWorkDir: a.opt.Machine.Paths.DefaultWorkDir, AsInvoker: a.opt.Machine.Paths.Root != "",
 		Services: job.Services{
-			SSM: endpoint, SSMRegion: a.cfg.SigningRegion(config.ServiceSSM, id.Region), S3: storage,
+			SSM: endpoint, SSMRegion: a.cfg.SigningRegion(config.ServiceSSM, id.Region), S3: storage, Buckets: buckets, Logs: logs,
 			CABundle: a.cfg.SSMAgent.CABundle, UserAgent: a.userAgent(),
 		},
 	}, nil

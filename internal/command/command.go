@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -134,7 +135,23 @@ func (s *Service) request(ctx context.Context, id string, d Delivery) (job.Reque
 			r.S3KeyPrefix = p + "/" + r.S3KeyPrefix
 		}
 	}
+	if on, err := strconv.ParseBool(c.CloudWatchOutputEnabled); err == nil && on {
+		r.LogGroup = logGroup(c.CloudWatchLogGroupName, c.DocumentName)
+	}
 	return r, nil
+}
+
+// logGroup is the group that is asked for, else one for the document.
+func logGroup(name, document string) string {
+	if name != "" {
+		return name
+	}
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-/.#", r) {
+			return r
+		}
+		return '.'
+	}, "/aws/ssm/"+document)
 }
 
 // refuse reports a command that cannot be run as Failed.

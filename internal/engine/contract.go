@@ -28,6 +28,10 @@ type Run struct {
 	Interrupted string // "interrupted by <cause>, not run again"
 	S3Bucket    string
 	S3KeyPrefix string // command level; the step's plugin directory is appended
+	// Printed, when set, is called before a block of a step runs, with the place
+	// of its files stdout and stderr below Dir. What it returns is called when
+	// the block is over, before its result is told.
+	Printed func(stepID, dir string) (over func())
 	// Recorder makes progress durable before it takes effect.
 	Recorder Recorder
 	Clock    clock.Clock  // nil: the machine's

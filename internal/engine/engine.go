@@ -221,6 +221,10 @@ func (e *execution) block(ctx context.Context, s doc.Step, properties any) piece
 		return piece{Outcome: step.Outcome{Status: doc.Failed, Code: codeFailed, Error: text, Reason: ReasonStreams}}
 	}
 	defer st.close()
+	over := func() {}
+	if e.Printed != nil {
+		over = e.Printed(s.ID, streamDir(s, properties))
+	}
 	out := e.call(ctx, s, step.Input{
 		StepID:     s.ID,
 		CommandID:  e.CommandID,
@@ -235,6 +239,7 @@ func (e *execution) block(ctx context.Context, s doc.Step, properties any) piece
 		// Lost on a full disk; the result tells it all the same.
 		_, _ = st.stderr.WriteString(out.Error)
 	}
+	over()
 	p := piece{Outcome: out}
 	p.stdout, p.stderr = st.texts()
 	return p

@@ -42,6 +42,8 @@ type Services struct {
 	SSM       string `json:",omitempty"` // URL of Systems Manager
 	SSMRegion string `json:",omitempty"` // region in signatures for it
 	S3        string `json:",omitempty"` // URL in place of S3's hosts; empty: none
+	Buckets   string `json:",omitempty"` // URL of S3 for output; {region} is the bucket's
+	Logs      string `json:",omitempty"` // URL of CloudWatch Logs
 	CABundle  string `json:",omitempty"` // file of certificates to trust as well
 	UserAgent string `json:",omitempty"`
 }
@@ -60,7 +62,10 @@ type Request struct {
 	Dir         string
 	S3Bucket    string `json:",omitempty"`
 	S3KeyPrefix string `json:",omitempty"`
-	Node        Node
+	// LogGroup is the log group of CloudWatch Logs that output goes to while
+	// steps run; empty: none.
+	LogGroup string `json:",omitempty"`
+	Node     Node
 }
 
 // Sentinels of Submit.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"pgregory.net/rapid"
 
 	"ssmagent/internal/clock"
 	"ssmagent/internal/sigv4"
@@ -288,4 +289,29 @@ func TestEncrypted(t *testing.T) {
 			t.Errorf("%s: %s %v", body, got, err)
 		}
 	}
+}
+
+// TestLines: pieces together are the whole, none is over the limit, and they
+// end at lines where they can.
+func TestLines(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		whole := []byte(rapid.StringOf(rapid.SampledFrom([]rune("ab\n"))).Draw(t, "text"))
+		limit, end := rapid.IntRange(1, 9).Draw(t, "limit"), rapid.Bool().Draw(t, "end")
+		var got []byte
+		rest := whole
+		for {
+			part, n := Lines(rest, limit, end)
+			if n != len(part) || n > limit || n > 0 && n < len(rest) && part[n-1] != '\n' && n != limit {
+				t.Fatalf("%q of %q", part, rest)
+			}
+			if n == 0 {
+				break
+			}
+			got, rest = append(got, part...), rest[n:]
+		}
+		if !bytes.HasPrefix(whole, got) || end && len(rest) > 0 || !end && bytes.IndexByte(rest, '\n') >= 0 {
+			t.Fatalf("%q is left of %q", rest, whole)
+		}
+	})
 }

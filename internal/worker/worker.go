@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"ssmagent/internal/clock"
 	"ssmagent/internal/engine"
 	"ssmagent/internal/fsys"
 	"ssmagent/internal/job"
@@ -26,8 +27,9 @@ import (
 // Deps is what a worker needs of the machine.
 type Deps struct {
 	FS     fsys.FS
-	Stdin  io.Reader // orders of the agent that started it
-	Stdout io.Writer // events for it
+	Clock  clock.Clock // of uploads; nil: the machine's
+	Stdin  io.Reader   // orders of the agent that started it
+	Stdout io.Writer   // events for it
 	// Stderr gets the one sentence of a worker that cannot begin.
 	Stderr io.Writer
 	// Listen is ipc.Listen: later agents find the worker there.
@@ -133,6 +135,13 @@ func execute(ctx context.Context, a *agents, req job.Request, o job.Order, rec *
 		CommandID: req.ID, Steps: req.Steps, Dir: req.Dir, Platform: req.Node.PlatformType,
 		Plugins: d.Plugins(req, a), Done: rec.was, Started: rec.progress.Started(), Interrupted: o.Interrupted,
 		S3Bucket: req.S3Bucket, S3KeyPrefix: req.S3KeyPrefix, Recorder: rec,
+	}
+	if req.S3Bucket != "" || req.LogGroup != "" {
+		if out, oerr := newOutput(req, a, d); oerr != nil {
+			fmt.Fprintf(d.Stderr, "%s: the output of command %s is not uploaded: %v\n", job.WorkerName, req.ID, oerr)
+		} else {
+			run.Printed = out.printed
+		}
 	}
 	_, _, err = run.Execute(rctx)
 	if errors.Is(context.Cause(rctx), step.ErrCancelled) {

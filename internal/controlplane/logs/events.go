@@ -116,7 +116,7 @@ func (s *Service) getEvents(_ context.Context, _ api.Caller, in wire.GetLogEvent
 	from, to := span(in.StartTime, in.EndTime)
 	forward := in.StartFromHead
 	if in.NextToken != "" {
-		position := ""
+		var position string
 		if forward, position, err = parseToken(in.NextToken); err != nil {
 			return out, err
 		}

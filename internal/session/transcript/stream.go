@@ -1,7 +1,6 @@
 package transcript
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -99,7 +98,7 @@ func (l *Log) push(ctx context.Context, end bool) (more bool, err error) {
 	var messages []string
 	used := 0
 	for len(messages) < perCall {
-		lines, n := next(buffer[used:], maxEvent, end)
+		lines, n := upload.Lines(buffer[used:], maxEvent, end)
 		if n == 0 {
 			break
 		}
@@ -117,23 +116,6 @@ func (l *Log) push(ctx context.Context, end bool) (more bool, err error) {
 	}
 	l.sent += int64(used)
 	return l.sent < l.size(), nil
-}
-
-// next takes whole lines of at most limit bytes from b and says how many bytes
-// that are. A line that is longer is cut. end: what follows the last line's
-// end counts as a line.
-func next(b []byte, limit int, end bool) (taken []byte, n int) {
-	if len(b) > limit {
-		b, end = b[:limit], false
-		if bytes.IndexByte(b, '\n') < 0 {
-			return b, len(b)
-		}
-	}
-	if end {
-		return b, len(b)
-	}
-	n = bytes.LastIndexByte(b, '\n') + 1
-	return b[:n], n
 }
 
 func (l *Log) event(lines []byte) (string, error) {
@@ -218,7 +200,7 @@ func (l *Log) toGroup(ctx context.Context) error {
 		var messages []string
 		used := 0
 		for len(messages) < perCall {
-			part, n := next(buffer[used:rest], maxPlain, last)
+			part, n := upload.Lines(buffer[used:rest], maxPlain, last)
 			if n == 0 {
 				break
 			}
