@@ -155,6 +155,20 @@ func TestNotRecorded(t *testing.T) {
 	}
 }
 
+// A client without a terminal says no size; what it gets is recorded too.
+func TestRecordedWithoutSize(t *testing.T) {
+	l := newTraced(t)
+	l.gw.size = nil
+	m, _ := l.agent()
+	l.order(m, nil)
+	l.gw.expect("ready> ")
+	l.gw.typed("exit\n")
+	l.ended("Success", "")
+	if h, out, _ := l.recorded(); h.Width != 80 || h.Height != 24 || !strings.Contains(out, "ready> ") || len(l.lines()) != 2 {
+		t.Errorf("%+v %q %v", h, out, kinds(l.lines()))
+	}
+}
+
 // What is typed is recorded when the document says so, and never while the
 // terminal does not show it.
 func TestTypedIsRecorded(t *testing.T) {

@@ -60,7 +60,11 @@ func (p *tty) serve(ctx, life context.Context, g channel.Greeting) error {
 
 // recorded has the terminal recorded, and the person told when that fails.
 func (p *tty) recorded(life context.Context) error {
-	return p.traces.record(p.spec.Cols, p.spec.Rows, environ.Get(p.spec.Env, "TERM"), p.spec.Path, func(notice string, fatal error) {
+	cols, rows := p.spec.Cols, p.spec.Rows
+	if cols == 0 || rows == 0 { // a client without a size: the terminal has this one
+		cols, rows = shell.DefaultCols, shell.DefaultRows
+	}
+	return p.traces.record(cols, rows, environ.Get(p.spec.Env, "TERM"), p.spec.Path, func(notice string, fatal error) {
 		if fatal != nil {
 			p.kill(fatal)
 			return
