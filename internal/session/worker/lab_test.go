@@ -132,7 +132,8 @@ func (l *lab) agent() (m *session.Manager, stop func()) {
 	m = session.New(session.Options{
 		Dir: l.dir, FS: secfile.ForUser(), Clock: clock.Real{}, Log: slog.New(slog.NewTextHandler(l.t.Output(), nil)),
 		Outbox: l.reports, Channel: "ssmmessages", Limit: l.limit,
-		Node: session.Node{InstanceID: node, Region: "us-east-1", Endpoint: l.gw.srv.URL, UserAgent: "test", Version: "3.3.9000.0", Records: l.records, Platform: session.Linux, AsInvoker: true, Denied: []string{"203.0.113.0/24"}},
+		Node: session.Node{InstanceID: node, Region: "us-east-1", Endpoint: l.gw.srv.URL, UserAgent: "test", Version: "3.3.9000.0", Records: l.records, Platform: session.Linux, AsInvoker: true, Denied: []string{"203.0.113.0/24"},
+			Logging: session.Logging{Dir: filepath.Join(filepath.Dir(l.dir), "orchestration")}},
 		Credentials: func(context.Context) (link.Credentials, error) {
 			return link.Credentials{AccessKeyID: l.key, SecretAccessKey: "secret", SessionToken: "token", Expires: l.expires}, nil
 		},
