@@ -80,6 +80,9 @@ func Key(in mgs.SessionInputs, sessionID string) string {
 // Open begins the log of a session. An error says why the session must not
 // start: what its document wants encrypted is not, or that cannot be told.
 func Open(ctx context.Context, o Options) (*Log, error) {
+	if !filepath.IsAbs(o.Dir) { // a session that an agent before logging ordered
+		return nil, errors.New("the session is to be logged, but its order names no directory for that; start it again")
+	}
 	l := &Log{opt: o, dir: filepath.Join(o.Dir, o.SessionID, o.Type), dirty: make(chan struct{}, 1)}
 	if err := l.encrypted(ctx); err != nil {
 		return nil, err
