@@ -32,7 +32,8 @@ func module() Rules {
 			{"internal/link", "internal/vault", "internal/outbox", "internal/ssmclient", "internal/engine", "internal/step/runscript",
 				"internal/controlplane/api", "internal/controlplane/pki", "shell/shelltest",
 				"internal/record/recording", "internal/record/audit",
-				"internal/session/terminal", "internal/credentials"},
+				"internal/session/terminal", "internal/credentials",
+				"internal/step/tool"},
 			{"internal/upload"},
 			// 3: doing
 			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/session", "internal/session/channel",

@@ -16,6 +16,9 @@ type Run struct {
 	Steps     []doc.Step
 	// Dir is the command's orchestration directory (absolute, exists).
 	Dir string
+	// Streams is the directory below which the streams of the steps lie, if
+	// not Dir; it exists.
+	Streams string
 	// Platform is "linux", "windows" or "macos": what preconditions compare.
 	Platform string
 	Plugins  step.Set

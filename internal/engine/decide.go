@@ -31,7 +31,7 @@ func decide(s doc.Step, platform string, handler, exit bool) verdict {
 	}
 	known, supported := doc.Known(s.Action), doc.Supported(platform, s.Action)
 	unknown := say(fail, ReasonUnknown, "has an action that this agent does not know")
-	elsewhere := say(skip, ReasonUnsupported, "was skipped: this agent has no such plugin on "+platform)
+	elsewhere := say(skip, ReasonUnsupported, "was skipped: this agent has no such plugin on "+platform+remark(s.Action))
 	switch {
 	case exit:
 		return say(skip, ReasonPriorExit, "was skipped: an earlier step ended the document")
@@ -42,7 +42,7 @@ func decide(s doc.Step, platform string, handler, exit bool) verdict {
 	case !s.PreconditionsEnabled && len(s.Preconditions) > 0:
 		return say(fail, ReasonBefore22, "has a precondition, which needs schemaVersion 2.2")
 	case !s.PreconditionsEnabled && !handler:
-		return say(fail, ReasonNoHandler, "has an action without a plugin on "+platform)
+		return say(fail, ReasonNoHandler, "has an action without a plugin on "+platform+remark(s.Action))
 	case !s.PreconditionsEnabled:
 		return verdict{}
 	case len(s.Preconditions) == 0 && !known:
@@ -64,6 +64,14 @@ func decide(s doc.Step, platform string, handler, exit bool) verdict {
 		return say(fail, ReasonUnrecognized, "has an unrecognized precondition: "+fault)
 	}
 	return verdict{}
+}
+
+// remark is what else there is to say about an action without a plugin.
+func remark(action string) string {
+	if action == "aws:updateAgent" {
+		return "; it updates EC2Config, which is obsolete: use aws:updateSsmAgent"
+	}
+	return ""
 }
 
 // preconditions evaluates all operators: one that does not hold counts before

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -48,7 +49,7 @@ func (r Run) Execute(ctx context.Context) (doc.Status, []doc.Result, error) {
 	if r.Log == nil {
 		r.Log = slog.New(slog.DiscardHandler)
 	}
-	root, err := os.OpenRoot(r.Dir)
+	root, err := os.OpenRoot(cmp.Or(r.Streams, r.Dir))
 	if err != nil {
 		return doc.Failed, nil, fmt.Errorf("open orchestration directory: %w", err)
 	}

@@ -57,3 +57,26 @@ type Plugin interface {
 
 // Set maps an action to its plugin: the handlers of this build and platform.
 type Set map[string]Plugin
+
+// Fail is the outcome of a step that failed. The text goes where a script's
+// complaints would; if even that is impossible it becomes the step's output.
+func Fail(in Input, err error) Outcome {
+	out := Outcome{Status: doc.Failed, Code: 1}
+	if _, werr := io.WriteString(in.Stderr, err.Error()); werr != nil {
+		out.Error = err.Error()
+	}
+	return out
+}
+
+// Stopped is the outcome of a step that ctx's end has stopped; err is what the
+// step had to say about it, if anything.
+func Stopped(ctx context.Context, in Input, err error) Outcome {
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	out := Fail(in, err)
+	if errors.Is(context.Cause(ctx), ErrCancelled) {
+		out.Status = doc.Cancelled
+	}
+	return out
+}

@@ -2,12 +2,18 @@ package program
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"ssmagent/internal/clock"
+	"ssmagent/internal/environ"
 	"ssmagent/internal/job"
+	"ssmagent/internal/services"
 	"ssmagent/internal/step"
+	"ssmagent/internal/step/content"
+	"ssmagent/internal/step/rundocument"
 	"ssmagent/internal/step/runscript"
 	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/worker"
@@ -25,10 +31,13 @@ func documentWorker(ctx context.Context, s streams, args []string) int {
 }
 
 // plugins are the handlers of this build for one document.
-func plugins(r job.Request, _ aws.CredentialsProvider) step.Set {
+func plugins(r job.Request, creds aws.CredentialsProvider) step.Set {
 	set := step.Set{}
-	for _, action := range later {
-		set[action] = missing{action}
+	for action, why := range later() {
+		set[action] = missing{action + " " + why}
+	}
+	if r.Node.PlatformType == doc.Windows {
+		set["aws:updateAgent"] = missing{"aws:updateAgent updates EC2Config, which is obsolete; update the agent with aws:updateSsmAgent"}
 	}
 	for action, i := range interpreters() {
 		set[action] = runscript.Plugin{
@@ -37,21 +46,44 @@ func plugins(r job.Request, _ aws.CredentialsProvider) step.Set {
 			DefaultDir: r.Node.DefaultWorkDir,
 		}
 	}
+	calls := services.New(services.Options{Node: r.Node.Services, Credentials: creds, FS: secfile.OS(), Clock: clock.Real{}})
+	env := environ.Inherited(os.Environ())
+	set["aws:downloadContent"] = content.Plugin{
+		HTTP: calls.HTTP, Credentials: creds, Region: r.Node.Region, S3: r.Node.Services.S3, UserAgent: r.Node.Services.UserAgent,
+		Secret: calls.Secret, Document: calls.Document, Start: proc.Start, Env: withHome(env), Clock: clock.Real{},
+		FindProgram: func(name string) (string, error) { return findProgram(name, env) },
+	}
+	set["aws:runDocument"] = rundocument.Plugin{Plugins: set, Platform: r.Node.PlatformType, Document: calls.Document, Store: calls, Clock: clock.Real{}}
 	return set
 }
 
-// later are the actions of Linux that this version does not run. A step says
-// so and fails: skipping it, as for a platform without a handler, would report
-// a success that is none.
-var later = []string{
-	"aws:runDocument", "aws:downloadContent", "aws:configurePackage", "aws:softwareInventory", "aws:refreshAssociation",
-	"aws:updateSsmAgent", "aws:domainJoin", "aws:configureDocker", "aws:runDockerAction",
+// withHome gives programs of the service the home of root, which a service
+// manager does not set.
+func withHome(env []string) []string {
+	if os.Geteuid() != 0 || environ.Get(env, "HOME") != "" {
+		return env
+	}
+	return environ.Set(env, "HOME", "/root")
 }
 
-// missing is a step that this version cannot run.
-type missing struct{ action string }
+// later are the actions of Linux that this version does not run, and why. A
+// step says so and fails: skipping it, as for a platform without a handler,
+// would report a success that is none.
+func later() map[string]string {
+	script := "is not supported by ssmagent " + version + ": run the step with a script, or on a node with the stock agent"
+	flow := ", which ssmagent " + version + " does not have yet: run the document on a node with the stock agent until then"
+	return map[string]string{
+		"aws:configurePackage": script, "aws:domainJoin": script, "aws:configureDocker": script, "aws:runDockerAction": script,
+		"aws:softwareInventory":  "needs the agent's inventory" + flow,
+		"aws:refreshAssociation": "needs the agent's associations" + flow,
+		"aws:updateSsmAgent":     "needs the agent's updater" + flow,
+	}
+}
+
+// missing is a step that this version cannot run, and why.
+type missing struct{ why string }
 
 // Run implements step.Plugin.
-func (m missing) Run(context.Context, step.Input) step.Outcome {
-	return step.Outcome{Status: doc.Failed, Code: 1, Error: m.action + " is not supported by ssmagent " + version + ": run the step with a script, or on a node with the stock agent"}
+func (m missing) Run(_ context.Context, in step.Input) step.Outcome {
+	return step.Fail(in, errors.New(m.why))
 }

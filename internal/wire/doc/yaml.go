@@ -1,6 +1,8 @@
 package doc
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -37,6 +39,53 @@ func DecodeYAML(content []byte) (d Document, err error) {
 		}
 	}
 	return d, d.fromYAML()
+}
+
+// DecodeAny decodes a document in JSON or, when it is none, in YAML.
+func DecodeAny(content []byte) (Document, error) {
+	if text := bytes.TrimSpace(content); json.Valid(text) || bytes.HasPrefix(text, []byte("{")) {
+		d, err := Decode(content)
+		// YAML has a form with braces too.
+		if err == nil || json.Valid(text) {
+			return d, err
+		}
+		if y, yerr := DecodeYAML(content); yerr == nil {
+			return y, nil
+		}
+		return d, err
+	}
+	return DecodeYAML(content)
+}
+
+// ValuesFromYAML reads the values of parameters from a YAML map. Nulls are left
+// out.
+func ValuesFromYAML(content []byte) (values map[string]json.RawMessage, err error) {
+	if len(content) > MaxPayload {
+		return nil, fmt.Errorf("%w: the parameters have %d bytes, at most %d are accepted", ErrTooLarge, len(content), MaxPayload)
+	}
+	defer func() {
+		if r := recover(); r != nil { // see DecodeYAML
+			values, err = nil, fmt.Errorf("%w: YAML: %v", ErrDecode, r)
+		}
+	}()
+	var given map[string]any
+	if err := yaml.Unmarshal(content, &given); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDecode, err)
+	}
+	values = make(map[string]json.RawMessage, len(given))
+	for name, v := range given {
+		if v == nil {
+			continue
+		}
+		c, err := jsonValue(v)
+		if err != nil {
+			return nil, fmt.Errorf("parameter %s: %w", quoted(name), err)
+		}
+		if values[name], err = json.Marshal(c); err != nil {
+			return nil, fmt.Errorf("parameter %s: %w", quoted(name), err)
+		}
+	}
+	return values, nil
 }
 
 func (d Document) fromYAML() error {

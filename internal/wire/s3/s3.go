@@ -79,3 +79,17 @@ type Completed struct {
 	Key       string
 	ETag      string
 }
+
+// Listing is what a client reads of the answer to ListObjectsV2.
+type Listing struct {
+	XMLName     xml.Name `xml:"ListBucketResult"`
+	IsTruncated bool
+	NextToken   string `xml:"NextContinuationToken"`
+	Contents    []Listed
+}
+
+// Listed is an object in it.
+type Listed struct {
+	Key  string
+	Size int64
+}

@@ -1,0 +1,115 @@
+package content
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/big"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+type httpInfo struct {
+	URL           string `json:"url"`
+	AuthMethod    string `json:"authMethod"`
+	Username      string `json:"username"`
+	Password      string `json:"password"`
+	AllowInsecure bool   `json:"allowInsecureDownload"`
+}
+
+// http fetches one file from a web server.
+func (p Plugin) http(ctx context.Context, i httpInfo, to *destination) error {
+	u, err := url.Parse(strings.TrimSpace(i.URL))
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return fmt.Errorf("url %.200q is not a URL like https://host/path", redacted(i.URL))
+	case u.Scheme == "http" && !i.AllowInsecure:
+		return errors.New("url has the scheme http, over which anyone can read and change the content; use https, or set allowInsecureDownload to true")
+	}
+	var name, password string
+	switch i.AuthMethod {
+	case "", "None":
+	case "Basic", "Digest":
+		if name, err = p.reveal(ctx, "username", i.Username); err == nil {
+			password, err = p.reveal(ctx, "password", i.Password)
+		}
+		if err != nil {
+			return err
+		}
+		if name == "" && password == "" {
+			return fmt.Errorf("authMethod is %s, but username and password are empty", i.AuthMethod)
+		}
+	default:
+		return fmt.Errorf("authMethod %.40q is not known; use None, Basic or Digest", i.AuthMethod)
+	}
+	h, err := p.following(i.AuthMethod == "Digest")
+	if err != nil {
+		return err
+	}
+	authorize := func(context.Context, *http.Request) error { return nil }
+	switch i.AuthMethod {
+	case "Basic":
+		authorize = func(_ context.Context, r *http.Request) error {
+			r.SetBasicAuth(name, password)
+			return nil
+		}
+	case "Digest":
+		authorize = func(ctx context.Context, r *http.Request) error { return p.digest(ctx, h, r, name, password) }
+	}
+	random, err := rand.Int(rand.Reader, big.NewInt(math.MaxInt64))
+	if err != nil {
+		return err
+	}
+	build := func(ctx context.Context) (*http.Request, error) {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+		if err == nil {
+			err = authorize(ctx, r)
+		}
+		return r, err
+	}
+	return p.exchange(ctx, h, build, func(resp *http.Response) error {
+		if err := expect(resp, http.StatusOK); err != nil {
+			return err
+		}
+		return to.file("download"+random.String(), resp.Body)
+	})
+}
+
+// digest asks for the server's challenge and answers it in r.
+func (p Plugin) digest(ctx context.Context, h *http.Client, r *http.Request, name, password string) error {
+	probe, err := http.NewRequestWithContext(ctx, r.Method, r.URL.String(), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := h.Do(probe)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	// So that the connection can be used again; what is longer is not worth it.
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
+	if err := expect(resp, http.StatusUnauthorized); err != nil {
+		return fmt.Errorf("authMethod is Digest, but the server asks for none: %w", err)
+	}
+	c, err := parseChallenge(resp.Header.Values("WWW-Authenticate"))
+	if err != nil {
+		return err
+	}
+	nonce := make([]byte, 8)
+	_, _ = rand.Read(nonce) // never fails
+	r.Header.Set("Authorization", c.answer(r.Method, r.URL.RequestURI(), name, password, hex.EncodeToString(nonce)))
+	return nil
+}
+
+// redacted is a URL without its password, for people.
+func redacted(s string) string {
+	if u, err := url.Parse(s); err == nil {
+		return u.Redacted()
+	}
+	return "[not a URL]"
+}
