@@ -40,7 +40,7 @@ test-unit: ## unit and property tests
 	go test -timeout 4m $$(go list ./... | grep -v /e2e)
 
 test-e2e: build ## real processes over real sockets, driven by other people's clients
-	scripts/need.sh asciinema aws node npm tmux ssh sshd ssh-keygen vi less top ip unshare
+	scripts/need.sh asciinema aws node npm tmux ssh sshd ssh-keygen vi less top rsync ip unshare
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin $(TOOLS)/npm/node_modules
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 4m ./internal/e2e/...
 

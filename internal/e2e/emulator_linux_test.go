@@ -2,9 +2,7 @@ package e2e
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -70,79 +68,16 @@ func (m *emulator) tmux(t *testing.T, args ...string) string {
 // write makes a file that only we may read.
 func (m *emulator) write(name, text string) string {
 	m.t.Helper()
-	path := filepath.Join(m.dir, name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		m.t.Fatal(err)
-	}
-	return path
+	return writeFile(m.t, m.dir, name, text)
 }
 
-// sshd prepares a real sshd for one connection on standard input and output
-// (so that there is neither a port nor a daemon) and returns the command line
-// of the ssh that starts it. Nothing on the machine changes: as root, sshd
-// wants an account and a folder for its unprivileged part, and gets both in a
-// mount namespace of its own.
+// sshd prepares a real sshd for one connection, and returns the command line of
+// the ssh that starts it.
 func (m *emulator) sshd() []string {
 	m.t.Helper()
-	sshd, libraries := findSSHD(m.t)
-	for _, k := range []string{"host", "user"} {
-		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(m.dir, k)).CombinedOutput(); err != nil {
-			m.t.Fatalf("ssh-keygen: %v\n%s", err, out)
-		}
-	}
 	// ForceCommand keeps the start-up files of the user's own shell out.
-	conf := m.write("sshd_config", "HostKey "+m.dir+"/host\nAuthorizedKeysFile "+m.dir+"/user.pub\nUsePAM no\nStrictModes no\nPidFile none\n"+
-		"PermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitUserRC no\nPrintMotd no\nPrintLastLog no\nForceCommand exec sh -i\n")
-	log := filepath.Join(m.dir, "sshd.log")
-	m.t.Cleanup(func() {
-		if b, _ := os.ReadFile(log); m.t.Failed() {
-			m.t.Logf("sshd said:\n%s", b)
-		}
-	})
-	script := fmt.Sprintf("export LD_LIBRARY_PATH='%s'\nexec '%s' -i -f '%s' -E '%s'\n", libraries, sshd, conf, log)
-	proxy := "/bin/sh " + m.dir + "/proxy"
-	if os.Getuid() == 0 {
-		passwd, err := os.ReadFile("/etc/passwd")
-		if err != nil {
-			m.t.Fatal(err)
-		}
-		if !regexp.MustCompile(`(?m)^sshd:`).Match(passwd) {
-			passwd = append(passwd, "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin\n"...)
-		}
-		m.write("passwd", string(passwd))
-		m.write("shadow", "root:*:19000:0:99999:7:::\n") // a locked root may not log in
-		script = "set -e\ncd " + m.dir + "\nchmod 644 passwd\nmount --bind passwd /etc/passwd\nmount --bind shadow /etc/shadow\n" +
-			"mount -t tmpfs -o mode=755 tmpfs /run\nmkdir -m 755 /run/sshd\n" + script
-		proxy = "/usr/bin/unshare -m --propagation private " + proxy
-	}
-	m.write("proxy", script)
-	who, err := user.Current()
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	return []string{"ssh", "-tt", "-F", "/dev/null", "-i", m.dir + "/user", "-l", who.Username, "-o", "ProxyCommand=" + proxy,
-		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
-		"-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "sshd-of-the-test"}
-}
-
-// findSSHD finds the machine's sshd, or the one that scripts/need.sh unpacked,
-// and the folders with the libraries that came with that.
-func findSSHD(t *testing.T) (path, libraries string) {
-	t.Helper()
-	if path, err := exec.LookPath("/usr/sbin/sshd"); err == nil {
-		return path, ""
-	}
-	tools, err := filepath.Abs("../../build/tools/debian")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path = filepath.Join(tools, "usr", "sbin", "sshd")
-	if _, err := os.Stat(path); err != nil {
-		t.Fatal("needs sshd: run `make test`, which unpacks it into build/tools, or scripts/need.sh sshd")
-	}
-	dirs, _ := filepath.Glob(filepath.Join(tools, "usr", "lib", "*-linux-*"))
-	more, _ := filepath.Glob(filepath.Join(tools, "lib", "*-linux-*"))
-	return path, strings.Join(append(dirs, more...), ":")
+	d := newSSHD(m.t, m.dir, "ForceCommand exec sh -i\n")
+	return append(append([]string{"ssh", "-tt"}, d.client...), "-o", "ProxyCommand="+strings.Join(d.server, " "), "sshd-of-the-test")
 }
 
 // pair is two windows of one size: the same keys go to a shell through our

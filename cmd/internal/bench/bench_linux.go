@@ -138,11 +138,13 @@ func (b *bench) run() error {
 		{"keys", []func(context.Context) error{b.echo, b.echoPlugin, b.echoBeside}},
 		{"output", []func(context.Context) error{b.flood}},
 		{"paste", []func(context.Context) error{b.paste}},
+		{"ports", []func(context.Context) error{b.ports, b.portsPlugin}},
+		{"copies", []func(context.Context) error{b.programs, b.copies}},
 		{"many", []func(context.Context) error{b.many}},
 		{"soak", []func(context.Context) error{b.soak}},
 		{"idle", []func(context.Context) error{b.watchIdle}},
 	}
-	wanted := strings.Split(strings.ReplaceAll(b.only, "sessions", "prompt,keys,output,paste,many"), ",")
+	wanted := strings.Split(strings.ReplaceAll(b.only, "sessions", "prompt,keys,output,paste,ports,copies,many"), ",")
 	for _, p := range parts {
 		if p.name != "" && b.only != "" && !slices.Contains(wanted, p.name) {
 			continue

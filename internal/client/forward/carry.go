@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"github.com/xtaci/smux"
+
+	"ssmagent/internal/mux"
 )
 
 // closer is a connection of which one direction can end.
@@ -25,6 +27,8 @@ func (f *Forward) carry(ctx context.Context, conn net.Conn) {
 		return
 	}
 	defer st.Close()
+	f.conns.enter(st.ID(), conn)
+	defer f.conns.leave(st.ID())
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	var up sync.WaitGroup
 	up.Go(func() { f.send(conn, st) })
@@ -35,14 +39,14 @@ func (f *Forward) carry(ctx context.Context, conn net.Conn) {
 // send carries what the connection says. Its end is told; what it says is
 // thrown away together with what it was to hear when it broke.
 func (f *Forward) send(conn net.Conn, st *smux.Stream) {
-	_, err := io.CopyBuffer(&counted{st, &f.up}, struct{ io.Reader }{conn}, make([]byte, segment))
+	_, err := io.CopyBuffer(&counted{st, &f.up}, struct{ io.Reader }{conn}, make([]byte, mux.Segment))
 	if err == nil {
 		// Also towards a stock agent, which then closes both directions: what
 		// it had sent until then still comes.
 		err = st.CloseWrite()
 	}
 	if err != nil {
-		_ = st.Close()
+		mux.Abort(st)
 		reset(conn)
 	}
 }
@@ -52,7 +56,7 @@ func (f *Forward) receive(conn net.Conn, st *smux.Stream) {
 	_, err := st.WriteTo(&counted{conn, &f.down})
 	if err != nil {
 		f.broken(err)
-		_ = st.Close() // nobody reads any more
+		mux.Abort(st) // nobody reads any more
 		reset(conn)
 		return
 	}
@@ -71,6 +75,38 @@ func (f *Forward) broken(err error) {
 	select {
 	case f.fault <- fmt.Errorf("the connections of the session cannot be told apart any more: %w; forward again", err):
 	default:
+	}
+}
+
+// conns are the open connections by their streams.
+type conns struct {
+	mu  sync.Mutex
+	all map[uint32]net.Conn
+}
+
+func (c *conns) enter(id uint32, conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.all == nil {
+		c.all = map[uint32]net.Conn{}
+	}
+	c.all[id] = conn
+}
+
+func (c *conns) leave(id uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.all, id)
+}
+
+// abort resets a connection that broke off at the other end, whatever of it is
+// still to be read here.
+func (c *conns) abort(id uint32) {
+	c.mu.Lock()
+	conn := c.all[id]
+	c.mu.Unlock()
+	if conn != nil {
+		reset(conn)
 	}
 }
 

@@ -21,15 +21,13 @@ import (
 	"ssmagent/internal/backoff"
 	"ssmagent/internal/client"
 	"ssmagent/internal/clock"
+	"ssmagent/internal/mux"
 	"ssmagent/internal/wire/mgs"
 )
 
 const (
 	// maxOpen bounds the connections of one forward, when Options do not.
 	maxOpen = 1024
-	// segment is how much goes into one smux frame: with its header it fills a
-	// large payload.
-	segment = mgs.LargePayload - 8
 	// window is how much may wait for one connection that does not read, where
 	// the agent knows windows, and receiveBuffer for all of them.
 	window        = 1 << 20
@@ -81,7 +79,8 @@ type Counts struct {
 type Forward struct {
 	opt   Options
 	mux   *smux.Session
-	half  bool // the ends of the directions are apart
+	conns conns // by stream, while the agent can say that one broke off
+	half  bool  // the ends of the directions are apart
 	fault chan error
 
 	open, total, refused, up, down atomic.Int64
@@ -129,16 +128,19 @@ func (f *Forward) Run(ctx context.Context) error {
 	}
 	f.half = peer.Mux >= mgs.MuxWindows
 	c := &carrier{ctx: ctx, stop: stop, session: f.opt.Session, told: f.told}
-	mux, err := smux.Client(c, &smux.Config{
-		Version: max(peer.Mux, 1), MaxFrameSize: segment, MaxReceiveBuffer: receiveBuffer, MaxStreamBuffer: window,
+	if f.half {
+		c.watcher.Aborted = f.conns.abort
+	}
+	session, err := smux.Client(c, &smux.Config{
+		Version: max(peer.Mux, 1), MaxFrameSize: mux.Segment, MaxReceiveBuffer: receiveBuffer, MaxStreamBuffer: window,
 		// Agents above 3.1.1511.0 expect no sign of life.
 		KeepAliveDisabled: newer(peer.AgentVersion, 3, 1, 1511, 0), KeepAliveInterval: 10 * time.Second, KeepAliveTimeout: forever,
 	})
 	if err != nil {
 		return fmt.Errorf("multiplex the connections: %w", err)
 	}
-	f.mux = mux
-	defer func() { _ = mux.Close() }()
+	f.mux = session
+	defer func() { _ = session.Close() }()
 
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -244,6 +246,7 @@ type carrier struct {
 	stop    func()
 	session *client.Session
 	told    func(client.Message)
+	watcher mux.Watcher
 	rest    []byte
 }
 
@@ -261,6 +264,9 @@ func (c *carrier) Read(p []byte) (int, error) {
 		}
 	}
 	n := copy(p, c.rest)
+	if c.watcher.Aborted != nil {
+		c.watcher.Saw(c.rest[:n])
+	}
 	c.rest = c.rest[n:]
 	return n, nil
 }
