@@ -98,6 +98,8 @@ func streaming() mgs.SessionInputs {
 // lines are the sessionData of all events put.
 func (s *services) lines(t testing.TB) (all []string) {
 	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, batch := range s.puts {
 		if len(batch) > perCall {
 			t.Errorf("%d events in a call", len(batch))
@@ -138,8 +140,8 @@ func TestStreaming(t *testing.T) {
 		go func() { defer close(done); l.Run(ctx) }()
 		l.Write([]byte("one\r\ntwo\x1b[31m\tred\r\nunfin"))
 		pass(900 * time.Millisecond)
-		if n := len(s.puts); n != 0 {
-			t.Errorf("%d puts before a second", n)
+		if got := s.lines(t); len(got) != 0 {
+			t.Errorf("%q before a second", got)
 		}
 		pass(200 * time.Millisecond)
 		if got := strings.Join(s.lines(t), "|"); got != "one|two red" {
