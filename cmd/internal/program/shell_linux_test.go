@@ -15,6 +15,7 @@ import (
 
 	"ssmagent/internal/client"
 	"ssmagent/internal/client/clienttest"
+	"ssmagent/internal/transfer"
 	"ssmagent/internal/wire/mgs"
 	"ssmagent/internal/wire/ssm"
 	"ssmagent/platform/tty"
@@ -249,4 +250,43 @@ func TestShellPanic(t *testing.T) {
 		}
 	}()
 	sh.guard(func() { sh.told(client.Event{Kind: client.Lost}); panic("ouch") })
+}
+
+// TestForwardTable: a person sees the table, and how it ended.
+func TestForwardTable(t *testing.T) {
+	t.Parallel()
+	desk := newDesk(t)
+	d := clienttest.NewDouble(t, clienttest.Options{SessionType: mgs.SessionPort, Properties: []byte(`{"portNumber":"80","type":"LocalPortForwarding"}`)})
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		d.ServePorts(nil)
+	}()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	code := make(chan int, 1)
+	go func() {
+		code <- forwardAll(ctx, streams{nil, desk.terminal, desk.terminal}, &calls{d: d}, "mi-1", []way{{"tcp", "localhost:0", "", "80"}}, false)
+	}()
+	desk.shows(t, "UP/s")
+	desk.shows(t, "mi-1 port 80  open")
+	cancel()
+	desk.shows(t, "ended; 0 connections")
+	if c := <-code; c != exitOK {
+		t.Errorf("code %d", c)
+	}
+	d.Stop()
+	<-served
+}
+
+// TestCopyBar: a person sees how far a copy is, and that it was checked.
+func TestCopyBar(t *testing.T) {
+	t.Parallel()
+	desk := newDesk(t)
+	b := newBar(streams{err: desk.terminal})
+	b.during(func() {
+		b.watch(transfer.Progress{Total: transfer.Total{Files: 1, Bytes: 2 << 20}, DoneBytes: 1 << 20, Name: "name"})
+		desk.shows(t, "]  50%  1.0 MiB of 2.0 MiB")
+	})
+	desk.shows(t, "\r\x1b[K")
 }
