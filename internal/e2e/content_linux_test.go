@@ -227,6 +227,15 @@ func TestRunDocument(t *testing.T) {
 			t.Errorf("%s: %+v", tc.name, steps)
 		}
 	}
+	p.document("Later", object("schemaVersion", "2.2", "mainSteps", []any{
+		object("action", "aws:softwareInventory", "name", "inventory", "inputs", object()), object("action", "aws:refreshAssociation", "name", "refresh", "inputs", object()),
+		object("action", "aws:updateSsmAgent", "name", "update", "inputs", object()), object("action", "aws:updateAgent", "name", "config", "inputs", object())}))
+	later := p.command(n, "Later", nil)
+	for i, want := range []string{"needs the agent's inventory", "needs the agent's associations", "needs the agent's updater", "EC2Config, which is obsolete"} {
+		if len(later) != 4 || (later[i].Status != "Failed" && i < 3) || !strings.Contains(later[i].Output, want) {
+			t.Errorf("%+v", later)
+		}
+	}
 	p.awsJSON(nil, "s3api", "create-bucket", "--bucket", "lab")
 	for key, content := range map[string]string{
 		"scripts/hello.sh": "#!/bin/sh\necho \"hello $1\"\n",

@@ -13,6 +13,7 @@ import (
 	"ssmagent/internal/services"
 	"ssmagent/internal/step"
 	"ssmagent/internal/step/content"
+	"ssmagent/internal/step/domainjoin"
 	"ssmagent/internal/step/rundocument"
 	"ssmagent/internal/step/runscript"
 	"ssmagent/internal/wire/doc"
@@ -53,6 +54,11 @@ func plugins(r job.Request, creds aws.CredentialsProvider) step.Set {
 		Secret: calls.Secret, Document: calls.Document, Start: proc.Start, Env: withHome(env), Clock: clock.Real{},
 		FindProgram: func(name string) (string, error) { return findProgram(name, env) },
 	}
+	if r.Node.PlatformType == doc.Linux {
+		set["aws:domainJoin"] = domainjoin.Plugin{Region: r.Node.Region, Env: append(withHome(env), r.Node.Variables()...), Shell: "/bin/sh", Start: proc.Start, Clock: clock.Real{}}
+	} else {
+		set["aws:domainJoin"] = missing{"aws:domainJoin on Windows is not supported by ssmagent " + version + ": join the machine by a script"}
+	}
 	set["aws:runDocument"] = rundocument.Plugin{Plugins: set, Platform: r.Node.PlatformType, Document: calls.Document, Store: calls, Clock: clock.Real{}}
 	return set
 }
@@ -73,7 +79,7 @@ func later() map[string]string {
 	script := "is not supported by ssmagent " + version + ": run the step with a script, or on a node with the stock agent"
 	flow := ", which ssmagent " + version + " does not have yet: run the document on a node with the stock agent until then"
 	return map[string]string{
-		"aws:configurePackage": script, "aws:domainJoin": script, "aws:configureDocker": script, "aws:runDockerAction": script,
+		"aws:configurePackage": script, "aws:configureDocker": script, "aws:runDockerAction": script,
 		"aws:softwareInventory":  "needs the agent's inventory" + flow,
 		"aws:refreshAssociation": "needs the agent's associations" + flow,
 		"aws:updateSsmAgent":     "needs the agent's updater" + flow,

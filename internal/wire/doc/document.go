@@ -1,7 +1,9 @@
 package doc
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -64,6 +66,9 @@ func SchemaVersions() []string {
 func Decode(content []byte) (Document, error) {
 	var d Document
 	if err := decode("document", content, &d); err != nil {
+		if errors.Is(err, ErrDecode) {
+			err = cmp.Or(misfits(content), err)
+		}
 		return Document{}, err
 	}
 	return d, d.shape()

@@ -47,10 +47,15 @@ func (d Document) Resolve(ctx context.Context, supplied map[string]json.RawMessa
 	if r.script, err = r.withoutEnv(); err != nil {
 		return nil, err
 	}
+	steps := r.steps2
 	if d.v1() {
-		return r.steps1(ctx)
+		steps = r.steps1
 	}
-	return r.steps2(ctx)
+	all, err := steps(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
 }
 
 // values is the value of every name that can be referred to: what was
@@ -170,51 +175,72 @@ func (r resolver) scriptTree(v any) (any, error) {
 	return r.sub.tree(v)
 }
 
+// faults are those of a stage, with their paths. They are told together, but
+// for the one that ends it all: a document that grows too large.
+type faults struct {
+	found []error
+	over  bool
+}
+
+// at notes an error, if it is one.
+func (f *faults) at(path string, err error) {
+	if err != nil && !f.over && len(f.found) < maxFound {
+		f.found = append(f.found, fmt.Errorf("%s: %w", clip(path), err))
+		f.over = errors.Is(err, ErrTooLarge)
+	}
+}
+
+func (f *faults) err() error { return errors.Join(f.found...) }
+
 // steps1 orders the plugins of a 1.x document by name: the format has no order.
 func (r resolver) steps1(ctx context.Context) ([]Step, error) {
 	var steps []Step
+	var f faults
 	for _, name := range slices.Sorted(maps.Keys(r.doc.RuntimeConfig)) {
-		p := r.doc.RuntimeConfig[name]
-		dir, err := Dir(name)
-		if err != nil {
-			return nil, err
-		}
-		s := Step{ID: name, Action: name, Dir: dir}
-		if s.Settings, err = r.tree(ctx, p.Settings); err != nil {
-			return nil, fmt.Errorf("settings of %s: %w", name, err)
-		}
-		if s.Inputs, s.Env, err = r.inputs(ctx, name, p.Properties); err != nil {
-			return nil, fmt.Errorf("properties of %s: %w", name, err)
+		p, path := r.doc.RuntimeConfig[name], "$.runtimeConfig."+name
+		s := Step{ID: name, Action: name}
+		var err error
+		s.Dir, err = Dir(name)
+		f.at(path, err)
+		s.Settings, err = r.tree(ctx, p.Settings)
+		f.at(path+".settings", err)
+		s.Inputs, s.Env, err = r.inputs(ctx, name, p.Properties)
+		f.at(path+".properties", err)
+		if f.over {
+			break
 		}
 		steps = append(steps, s)
 	}
-	return steps, nil
+	return steps, f.err()
 }
 
 func (r resolver) steps2(ctx context.Context) ([]Step, error) {
 	steps := make([]Step, 0, len(r.doc.MainSteps))
-	for _, m := range r.doc.MainSteps {
-		dir, err := Dir(m.Name)
-		if err != nil {
-			return nil, err
-		}
-		s := Step{ID: m.Name, Action: m.Action, Dir: dir, V2: true, PreconditionsEnabled: r.doc.preconditions()}
-		if s.Settings, err = r.tree(ctx, m.Settings); err != nil {
-			return nil, fmt.Errorf("settings of step %s: %w", m.Name, err)
-		}
-		if s.Inputs, s.Env, err = r.inputs(ctx, m.Action, m.Inputs); err != nil {
-			return nil, fmt.Errorf("inputs of step %s: %w", m.Name, err)
+	var f faults
+	for i, m := range r.doc.MainSteps {
+		path := fmt.Sprintf("$.mainSteps[%d]", i)
+		s := Step{ID: m.Name, Action: m.Action, V2: true, PreconditionsEnabled: r.doc.preconditions()}
+		var err error
+		s.Dir, err = Dir(m.Name)
+		f.at(path+".name", err)
+		s.Settings, err = r.tree(ctx, m.Settings)
+		f.at(path+".settings", err)
+		s.Inputs, s.Env, err = r.inputs(ctx, m.Action, m.Inputs)
+		f.at(path+".inputs", err)
+		if f.over {
+			break
 		}
 		steps = append(steps, s)
 	}
+	if err := f.err(); err != nil {
+		return nil, err
+	}
 	for i, m := range r.doc.MainSteps {
 		p, err := r.preconditions(m)
-		if err != nil {
-			return nil, fmt.Errorf("precondition of step %s: %w", m.Name, err)
-		}
+		f.at(fmt.Sprintf("$.mainSteps[%d].precondition", i), err)
 		steps[i].Preconditions = p
 	}
-	return steps, nil
+	return steps, f.err()
 }
 
 func (r resolver) preconditions(m MainStep) (map[string][]Argument, error) {
