@@ -29,6 +29,7 @@ type terminal struct {
 	stateMu sync.Mutex
 	state   proc.State
 	waitErr error
+	lost    bool // whoever has the screen went before the program ended
 
 	hangupMu  sync.Mutex // one Hangup at a time
 	closeOnce sync.Once
@@ -72,10 +73,25 @@ func open(ctx context.Context, s Spec) (Terminal, error) {
 func (t *terminal) waitExit(line *os.File) {
 	state, err := waitNoReap(t.pid)
 	t.stateMu.Lock()
-	t.state, t.waitErr = state, err
+	t.state, t.waitErr, t.lost = state, err, hungUp(line)
 	t.stateMu.Unlock()
 	line.Close()
 	t.Ended()
+}
+
+// hungUp says whether the screen of a terminal's line is gone.
+func hungUp(line *os.File) bool {
+	hup := false
+	raw, err := line.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) {
+		ps := []unix.PollFd{{Fd: int32(fd)}}
+		n, err := unix.Poll(ps, 0)
+		hup = n > 0 && err == nil && ps[0].Revents&unix.POLLHUP != 0
+	})
+	return hup
 }
 
 // Wait implements Terminal.
@@ -111,7 +127,12 @@ func (t *terminal) Hangup() error {
 // Close implements Terminal.
 func (t *terminal) Close() error {
 	t.closeOnce.Do(func() {
-		if !t.hasEnded() {
+		t.stateMu.Lock()
+		lost := t.lost
+		t.stateMu.Unlock()
+		// The system tells the leader and the foreground of a lost screen; what
+		// runs behind is ours to end.
+		if lost || !t.hasEnded() {
 			if t.closeErr = t.Hangup(); t.closeErr == nil {
 				t.awaitExit() // it is a zombie, which the waiter is about to see
 			}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -100,6 +101,44 @@ func TestPaste(t *testing.T) {
 	all(t, term)
 	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, text.Bytes()) {
 		t.Errorf("%d of %d bytes arrived, %v", len(got), text.Len(), err)
+	}
+}
+
+// TestLostScreen: the system hangs up the shell of a screen that went away, and
+// what the shell had in the background ends with the terminal, too.
+func TestLostScreen(t *testing.T) {
+	t.Parallel()
+	s := shell.Spec{Path: "/bin/sh", Env: env}
+	screen, line, err := shell.OpenScreen(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Line = line
+	term := open(t, s, "(trap '' HUP; echo deaf; exec sleep 1000) & echo pid $!; read x")
+	var seen string
+	var found []string
+	told := regexp.MustCompile(`pid (\d+)\r\n`)
+	for buf := make([]byte, 256); len(found) == 0 || !strings.Contains(seen, "deaf"); found = told.FindStringSubmatch(seen) {
+		n, err := screen.Read(buf)
+		if seen += string(buf[:n]); err != nil {
+			t.Fatalf("%v after %q", err, seen)
+		}
+	}
+	pid, err := strconv.Atoi(found[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := screen.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if state, err := term.Wait(t.Context()); err != nil || state.Signal != "hangup" {
+		t.Errorf("%+v, %v", state, err)
+	}
+	if err := term.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if alive(pid) {
+		t.Error("the shell's background process still runs")
 	}
 }
 
