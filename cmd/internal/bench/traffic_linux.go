@@ -27,7 +27,7 @@ func cat(ctx context.Context, s sitting) error {
 	if err := s.send(ctx, "stty -icanon -isig; cat\n"); err != nil {
 		return err
 	}
-	return s.until(ctx, "cat\r\n")
+	return s.until(ctx, "cat\r") // the stock client's terminal adds another
 }
 
 // keys types single keys at cat and returns how long each took to come back,
@@ -167,7 +167,7 @@ func (b *bench) flood(ctx context.Context) error {
 			return 0, err
 		}
 		t := time.Now()
-		if err := s.until(ctx, "done\r\n"); err != nil {
+		if err := s.until(ctx, "done\r"); err != nil {
 			return 0, err
 		}
 		return size / 1e6 / time.Since(t).Seconds(), nil
