@@ -41,7 +41,7 @@ func place(commandDir, given string) (*destination, error) {
 	if filepath.IsAbs(given) {
 		rooted, below = "", given
 	} else if given != "" && !filepath.IsLocal(given) {
-		return nil, fmt.Errorf("destinationPath %.200q leads out of the command's directory; give an absolute path or one without ..", given)
+		return nil, fmt.Errorf("destinationPath %.200q leads out of the command's directory; give an absolute path or one without \"..\"", given)
 	}
 	d := &destination{name: filepath.Join(rooted, below)}
 	asDirectory := given == "" || os.IsPathSeparator(given[len(given)-1]) || isDirectory(d.name)

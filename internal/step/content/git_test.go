@@ -29,7 +29,7 @@ func repo(t *testing.T) (dir, first string) {
 		t.Fatal(err)
 	}
 	write := func(name, content string) {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil { //nolint:gosec // as people have them
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -121,7 +121,7 @@ while [ $# -gt 1 ]; do
 done
 eval "$1"
 `
-	if err := os.WriteFile(filepath.Join(programs, "ssh"), []byte(script), 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(filepath.Join(programs, "ssh"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	l.Env = append(l.Env, "PATH="+programs+":"+os.Getenv("PATH"))

@@ -28,7 +28,7 @@ func (p Plugin) gitHub(ctx context.Context, i gitHubInfo, to *destination) error
 		return errors.New("sourceInfo needs an owner and a repository")
 	}
 	if !plainName(i.Owner) || !plainName(i.Repository) || slices.Contains(strings.Split(i.Path, "/"), "..") {
-		return errors.New("owner and repository must be names of letters, digits and any of . _ -, and path one without ..")
+		return errors.New("owner and repository must be names of letters, digits and any of . _ -, and path one without \"..\"")
 	}
 	options, err := parseOptions(i.GetOptions)
 	if err != nil {

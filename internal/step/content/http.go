@@ -51,24 +51,20 @@ func (p Plugin) http(ctx context.Context, i httpInfo, to *destination) error {
 	if err != nil {
 		return err
 	}
-	authorize := func(context.Context, *http.Request) error { return nil }
-	switch i.AuthMethod {
-	case "Basic":
-		authorize = func(_ context.Context, r *http.Request) error {
-			r.SetBasicAuth(name, password)
-			return nil
-		}
-	case "Digest":
-		authorize = func(ctx context.Context, r *http.Request) error { return p.digest(ctx, h, r, name, password) }
-	}
 	random, err := rand.Int(rand.Reader, big.NewInt(math.MaxInt64))
 	if err != nil {
 		return err
 	}
 	build := func(ctx context.Context) (*http.Request, error) {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-		if err == nil {
-			err = authorize(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		switch i.AuthMethod {
+		case "Basic":
+			r.SetBasicAuth(name, password)
+		case "Digest":
+			err = p.digest(ctx, h, r, name, password)
 		}
 		return r, err
 	}

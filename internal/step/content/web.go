@@ -61,26 +61,30 @@ func (p Plugin) exchange(ctx context.Context, h *http.Client, build func(context
 		wctx, w := p.watch(ctx)
 		defer w.stop()
 		r, err := build(wctx)
-		if err != nil {
-			return backoff.Stop(err)
-		}
-		if p.UserAgent != "" {
-			r.Header.Set("User-Agent", p.UserAgent)
-		}
-		resp, err := h.Do(r)
 		if err == nil {
-			defer resp.Body.Close()
-			resp.Body = &watched{ReadCloser: resp.Body, w: w}
-			err = take(resp)
+			err = p.send(h, r, w, take)
 		}
 		if err != nil && context.Cause(wctx) == errSilent { //nolint:errorlint // it is ours, unwrapped
-			err = fmt.Errorf("%s: %w", r.URL.Host, &brokenOff{errSilent})
+			err = &brokenOff{errSilent}
 		}
 		if err != nil && !again(err) {
 			return backoff.Stop(err)
 		}
 		return err
 	})
+}
+
+func (p Plugin) send(h *http.Client, r *http.Request, w *watch, take func(*http.Response) error) error {
+	if p.UserAgent != "" {
+		r.Header.Set("User-Agent", p.UserAgent)
+	}
+	resp, err := h.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	resp.Body = &watched{ReadCloser: resp.Body, w: w}
+	return take(resp)
 }
 
 // watch ends a request that nothing happens to any more.

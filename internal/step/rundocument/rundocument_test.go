@@ -138,9 +138,24 @@ func TestParameters(t *testing.T) {
 		}
 		l.dir, l.documents = movedOn(t, l.dir), nil
 	}
+	l.Store = store{}
+	l.write("ref.json", strings.ReplaceAll(script("echo {{ssm:/app/x}} {{ssm-secure:y}}"), "nobody", "ada"))
+	if o, out, errs := l.run("LocalPath", "ref.json", nil); o.Status != doc.Success || out != "from the store {{ssm-secure:y}}\n" {
+		t.Errorf("%+v %q %q", o, out, errs)
+	}
 	l.fails("AllowedValueParamValidator", "LocalPath", "d.json", map[string]any{"who": "eve"})
 	l.fails("must be an object", "LocalPath", "d.json", []any{1})
 	l.fails("documentParameters", "LocalPath", "d.json", "- a\n- b\n")
+}
+
+// store is a Parameter Store with one value under every name.
+type store struct{}
+
+func (store) GetParameters(_ context.Context, names []string) (found []doc.StoreParameter, err error) {
+	for _, n := range names {
+		found = append(found, doc.StoreParameter{Name: n, Type: "String", Value: "from the store"})
+	}
+	return found, nil
 }
 
 // movedOn is a command's directory with the downloads of another.
