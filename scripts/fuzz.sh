@@ -6,6 +6,6 @@ grep -rlE '^func Fuzz' --include='*_test.go' . | sort | while read -r file; do
 	dir=$(dirname "$file")
 	for name in $(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$file"); do
 		echo "== $dir $name"
-		go test "$dir" -run '^$' -fuzz "^$name\$" -fuzztime "$1"
+		go test "$dir" -run '^$' -fuzz "^$name\$" -fuzztime "$1" -fuzzminimizetime 5x
 	done
 done
