@@ -52,6 +52,8 @@ type Machine struct {
 	Dial       func(ctx context.Context, path string) (net.Conn, error) // ipc.Dial
 	// Reboot restarts the machine, soon, and returns; nil: it cannot be.
 	Reboot func(ctx context.Context) error
+	// Watch is watch.Dir; nil: nobody tells of files.
+	Watch func(ctx context.Context, dir string) (<-chan struct{}, error)
 }
 
 // Options of an Agent. All is needed.

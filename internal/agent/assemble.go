@@ -18,6 +18,7 @@ import (
 	"ssmagent/internal/identity"
 	"ssmagent/internal/job"
 	"ssmagent/internal/link"
+	"ssmagent/internal/offline"
 	"ssmagent/internal/outbox"
 	"ssmagent/internal/record/audit"
 	"ssmagent/internal/ssmclient"
@@ -81,10 +82,12 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 	if err != nil {
 		return parts{}, errors.Join(err, box.Close())
 	}
-	queue := a.queue(filepath.Join(dir, "document", "jobs"), replies, creds)
+	orchestration := filepath.Join(dir, "document", a.cfg.Agent.OrchestrationRootDir)
+	var queue *job.Queue
+	local := a.localCommands(node, orchestration, func(ctx context.Context, r job.Request) error { return queue.Submit(ctx, r) })
+	queue = a.queue(filepath.Join(dir, "document", "jobs"), sinks{offline.Channel: local, "": replies}, creds)
 	accept := command.New(command.Options{
-		Queue: queue, Replies: replies, Clock: a.opt.Clock, Log: a.log, Node: node, Audit: log,
-		Orchestration: filepath.Join(dir, "document", a.cfg.Agent.OrchestrationRootDir),
+		Queue: queue, Replies: replies, Clock: a.opt.Clock, Log: a.log, Node: node, Audit: log, Orchestration: orchestration,
 	})
 	shells, err := a.sessions(filepath.Join(dir, "session", "sessions"), id, creds, box, log)
 	if err != nil {
@@ -104,7 +107,8 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 	}
 	p := parts{outbox: box, audit: log, runs: map[string]func(context.Context) error{
 		"commands": queue.Run, "channel": channel.Run, "health ping": ping.Run, "sessions": shells.Run,
-		"recordings": func(ctx context.Context) error { return a.sweep(ctx, filepath.Join(dir, "session", "sessions")) },
+		"local commands": local.Run,
+		"recordings":     func(ctx context.Context) error { return a.sweep(ctx, filepath.Join(dir, "session", "sessions")) },
 	}}
 	if keepFresh != nil {
 		p.runs["credentials"] = keepFresh

@@ -148,28 +148,38 @@ func (d *double) drop() {
 
 func (d *double) write(typ string, v any) frame.Message {
 	d.t.Helper()
-	p, err := json.Marshal(v)
+	m, err := d.send(typ, v)
 	if err != nil {
-		d.t.Fatal(err)
-	}
-	m := frame.New(typ, time.Now(), p)
-	b, err := m.Marshal()
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	d.mu.Lock()
-	conn := d.conn
-	d.mu.Unlock()
-	if err := conn.Write(context.Background(), websocket.MessageBinary, b); err != nil {
 		d.t.Fatal(err)
 	}
 	return m
 }
 
+// send is write to an agent that may be about to die.
+func (d *double) send(typ string, v any) (frame.Message, error) {
+	p, err := json.Marshal(v)
+	if err != nil {
+		return frame.Message{}, err
+	}
+	m := frame.New(typ, time.Now(), p)
+	b, err := m.Marshal()
+	if err != nil {
+		return m, err
+	}
+	d.mu.Lock()
+	conn := d.conn
+	d.mu.Unlock()
+	return m, conn.Write(context.Background(), websocket.MessageBinary, b)
+}
+
 // push delivers a command over the gateway.
 func (d *double) push(id, content string) frame.Message {
 	d.t.Helper()
-	return d.write(mgs.TypeAgentJob, mgs.AgentJob{SchemaVersion: 1, JobId: jobID(id), Topic: "aws.ssm.sendCommand.us.east.1.1", Content: content})
+	return d.write(mgs.TypeAgentJob, sendCommand(id, content))
+}
+
+func sendCommand(id, content string) mgs.AgentJob {
+	return mgs.AgentJob{SchemaVersion: 1, JobId: jobID(id), Topic: "aws.ssm.sendCommand.us.east.1.1", Content: content}
 }
 
 // cancel delivers the cancellation of a command.

@@ -25,14 +25,13 @@ import (
 	"ssmagent/platform"
 	"ssmagent/platform/ipc"
 	"ssmagent/platform/proc"
-	"ssmagent/platform/secfile"
 )
 
 // TestMain makes the test's own program the worker.
 func TestMain(m *testing.M) {
 	if os.Args[0] == job.WorkerName {
 		os.Exit(worker.Main(context.Background(), os.Args[1:], worker.Deps{
-			FS: secfile.OS(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Listen: ipc.Listen,
+			FS: workerFS(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Listen: ipc.Listen,
 			Plugins: func(r job.Request, _ aws.CredentialsProvider) step.Set {
 				return step.Set{"aws:runShellScript": runscript.Plugin{
 					Interpreter: runscript.Shell("/bin/sh"), KillTree: proc.KillDescendants, Snapshot: proc.Descendants,
@@ -41,6 +40,9 @@ func TestMain(m *testing.M) {
 			},
 			Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants,
 		}))
+	}
+	if spec := os.Getenv(nodeVar); spec != "" {
+		os.Exit(nodeMain(spec))
 	}
 	os.Exit(m.Run())
 }
@@ -57,22 +59,9 @@ func newNode(t *testing.T, d *double) *node {
 	if _, err := os.Stat("/bin/sh"); err != nil {
 		t.Skip("these tests run shell scripts, and there is no /bin/sh")
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	n := &node{t: t, d: d, opt: agent.Options{
 		Config: config.Default(), Clock: clock.Real{}, Version: "3.3.9000.0", Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Machine: agent.Machine{
-			Info: func() platform.Info {
-				return platform.Info{Type: "Linux", Name: "Testix", Version: "1", ComputerName: "host"}
-			},
-			Paths: platform.PathsBelow(t.TempDir()),
-			FS:    secfile.OS(), Lock: secfile.Lock,
-			Hardware: func(context.Context) (map[string]string, error) { return map[string]string{"machine-id": "1"}, nil },
-			Env:      []string{"PATH=/usr/bin:/bin"}, Stderr: os.Stderr, Executable: exe,
-			Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial,
-		},
+		Machine: machine(platform.PathsBelow(t.TempDir())),
 	}}
 	n.opt.Config.Ssm.Endpoint, n.opt.Config.Mds.Endpoint = d.srv.URL, d.srv.URL
 	n.opt.Config.Mgs.Endpoint = strings.Replace(d.srv.URL, "http", "ws", 1)

@@ -18,7 +18,7 @@ func module() Rules {
 		Layers: [][]string{
 			// 0: words, and seams that need nothing of ours
 			{"internal/wire/frame", "internal/wire/mgs", "internal/wire/mds", "internal/wire/ssm", "internal/wire/doc",
-				"internal/clock", "internal/fsys", "internal/sigv4", "platform", "platform/proc", "platform/ipc", "platform/quickio",
+				"internal/clock", "internal/fsys", "internal/sigv4", "platform", "platform/proc", "platform/ipc", "platform/quickio", "platform/reboot", "platform/watch",
 				"service", "fingerprint", "platform/tty", "internal/arch", "internal/environ", "internal/words", "internal/mux", "internal/session/destination",
 				"internal/seal",
 				"internal/wire/s3", "internal/wire/logs"},
@@ -42,7 +42,7 @@ func module() Rules {
 				"internal/controlplane/logs", "internal/session/transcript",
 				"internal/step/content", "internal/step/rundocument", "internal/step/domainjoin"},
 			// 4: flows
-			{"internal/worker", "internal/session/worker", "internal/command", "internal/session", "internal/controlplane/commands",
+			{"internal/worker", "internal/session/worker", "internal/command", "internal/offline", "internal/session", "internal/controlplane/commands",
 				"internal/services",
 				"internal/controlplane/sessions", "internal/client", "internal/controlplane/s3", "internal/operator"},
 			// 5: the rims

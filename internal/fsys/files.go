@@ -122,12 +122,36 @@ func MkdirAll(f FS, dir string, perm fs.FileMode) error {
 	return mkdirMissing(f, dir, perm, 0)
 }
 
+// SettleDir is MkdirAll for a directory that promises hang on: it is durable
+// also where a process made it that was killed before it could sync the entry.
+func SettleDir(f FS, dir string, perm fs.FileMode) error {
+	if err := MkdirAll(f, dir, perm); err != nil {
+		return err
+	}
+	return syncEntryOf(f, dir)
+}
+
+// syncEntryOf makes the name of dir durable in its parent, where that can be
+// opened at all: what lies above our own directories may be a link or closed to us.
+func syncEntryOf(f FS, dir string) error {
+	err := f.SyncDir(filepath.Dir(dir))
+	if err == nil || errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrLink) {
+		return nil
+	}
+	return fmt.Errorf("sync the directory above %s: %w", dir, err)
+}
+
 func mkdirMissing(f FS, dir string, perm fs.FileMode, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("make directory %s: it %w", dir, ErrTooDeep)
 	}
 	parent := filepath.Dir(dir)
 	err := f.Mkdir(dir, perm)
+	if err == nil { // the parent was there, and who made it may have been killed
+		if err := syncEntryOf(f, parent); err != nil {
+			return err
+		}
+	}
 	if errors.Is(err, fs.ErrNotExist) && parent != dir {
 		if err := mkdirMissing(f, parent, perm, depth+1); err != nil {
 			return err

@@ -61,6 +61,25 @@ func (d Dir) fill(r Request) error {
 	return nil
 }
 
+// settle makes a request durable that was found: the agent that wrote it may
+// have been killed before it could.
+func (d Dir) settle() error {
+	f, err := d.FS.OpenFile(d.file(requestFile), os.O_RDWR, 0)
+	if err == nil {
+		err = errors.Join(f.Sync(), f.Close())
+	}
+	if err == nil && !d.has(eventsFile) { // a worker syncs what is in it, not its entry
+		err = d.write(eventsFile, nil, false)
+	}
+	if err == nil {
+		err = d.FS.SyncDir(d.Path)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the command: %w", err)
+	}
+	return nil
+}
+
 // write makes a file anew. Without sync it survives the agent, not the machine.
 func (d Dir) write(name string, b []byte, sync bool) error {
 	return fsys.WriteInPlace(d.FS, d.file(name), b, sync)

@@ -16,7 +16,7 @@ import (
 // run, jobs that ended, jobs that wait. It returns those that need no place in
 // the queue: they have one, or are over.
 func (q *Queue) recover(ctx context.Context) ([]*entry, error) {
-	if err := fsys.MkdirAll(q.opt.FS, q.opt.Dir, 0o700); err != nil {
+	if err := fsys.SettleDir(q.opt.FS, q.opt.Dir, 0o700); err != nil {
 		return nil, err
 	}
 	names, err := q.opt.FS.ReadDir(q.opt.Dir)
@@ -31,7 +31,10 @@ func (q *Queue) recover(ctx context.Context) ([]*entry, error) {
 		if !n.IsDir() || !validID(n.Name()) {
 			continue
 		}
-		e := q.find(n.Name())
+		e, err := q.find(n.Name())
+		if err != nil {
+			return nil, err
+		}
 		switch {
 		case e == nil:
 		case e.process != nil || e.p.Finished:
@@ -39,6 +42,10 @@ func (q *Queue) recover(ctx context.Context) ([]*entry, error) {
 		default:
 			later = append(later, e)
 		}
+	}
+	// What is found counts as accepted from now on: also the directories.
+	if err := q.opt.FS.SyncDir(q.opt.Dir); err != nil {
+		return nil, err
 	}
 	slices.SortFunc(q.graves, func(a, b grave) int { return a.at.Compare(b.at) })
 	slices.SortFunc(later, func(a, b *entry) int {
@@ -57,31 +64,40 @@ func (q *Queue) recover(ctx context.Context) ([]*entry, error) {
 	return now, nil
 }
 
-// find makes an entry of one directory, or settles it.
-func (q *Queue) find(id string) *entry {
+// find makes an entry of one directory, or settles it. The error is one of a
+// disk that makes nothing durable.
+func (q *Queue) find(id string) (*entry, error) {
 	d := Dir{FS: q.opt.FS, Path: filepath.Join(q.opt.Dir, id)}
 	log := q.log.With("command", id)
 	if info, err := d.FS.Lstat(d.file(doneFile)); err == nil {
+		if d.has(requestFile) { // who made the tombstone may have been killed before it was durable
+			if err := d.FS.SyncDir(d.Path); err != nil {
+				return nil, err
+			}
+		}
 		d.strip()
 		q.graves = append(q.graves, grave{id, info.ModTime()})
-		return nil
+		return nil, nil
 	}
 	r, err := d.Load()
 	if errors.Is(err, errTorn) {
 		log.Info("dropped a command that was never acknowledged")
 		d.remove()
-		return nil
+		return nil, nil
 	}
 	if err != nil {
 		log.Error("left a command as it is", "error", err)
-		return nil
+		return nil, nil
+	}
+	if err := d.settle(); err != nil {
+		return nil, err
 	}
 	e := q.newEntry(r, d)
 	e.resumed = true
 	e.cause = "a restart of the machine or the loss of its worker process"
 	if err := e.reload(); err != nil {
 		log.Error("left a command as it is", "error", err)
-		return nil
+		return nil, nil
 	}
 	e.reported = min(d.loadReported(), len(e.p.History))
 	if d.has(cancelFile) {
@@ -95,10 +111,10 @@ func (q *Queue) find(id string) *entry {
 			e.process = nil
 		} else if err != nil { // it may run: another one must not
 			log.Error("left a command as it is: whether its worker runs cannot be told", "pid", w.PID, "error", err)
-			return nil
+			return nil, nil
 		}
 	}
-	return e
+	return e, nil
 }
 
 func btoi(b bool) int {

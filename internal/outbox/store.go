@@ -37,7 +37,7 @@ type store struct {
 }
 
 func openStore(f fsys.FS, dir string, log *slog.Logger) (*store, []Entry, error) {
-	if err := fsys.MkdirAll(f, dir, dirPerm); err != nil {
+	if err := fsys.SettleDir(f, dir, dirPerm); err != nil {
 		return nil, nil, err
 	}
 	s := &store{fs: f, dir: dir, slog: log, small: small}

@@ -15,7 +15,9 @@ import (
 	"ssmagent/platform"
 	"ssmagent/platform/ipc"
 	"ssmagent/platform/proc"
+	"ssmagent/platform/reboot"
 	"ssmagent/platform/secfile"
+	"ssmagent/platform/watch"
 	"ssmagent/service"
 )
 
@@ -73,10 +75,14 @@ func machine(root string, p platform.Paths) (agent.Machine, error) {
 	if err != nil {
 		return agent.Machine{}, fmt.Errorf("find this program: %w", err)
 	}
+	restart := reboot.Machine
+	if root != "" { // nothing outside of it is changed, least of all this
+		restart = reboot.Below(root)
+	}
 	return agent.Machine{
 		Info: platform.Read, Paths: p, FS: fileSystem(root), Lock: secfile.Lock, Hardware: fingerprint.Read, Ambient: ambient,
 		Executable: exe, Env: os.Environ(), Stderr: os.Stderr,
-		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial,
+		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Reboot: restart, Watch: watch.Dir,
 	}, nil
 }
 

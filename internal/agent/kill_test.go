@@ -1,0 +1,347 @@
+package agent_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"ssmagent/internal/agent"
+	"ssmagent/internal/clock"
+	"ssmagent/internal/config"
+	"ssmagent/internal/fsys"
+	"ssmagent/internal/wire/doc"
+	"ssmagent/internal/wire/frame"
+	"ssmagent/internal/wire/mgs"
+	"ssmagent/platform"
+	"ssmagent/platform/ipc"
+	"ssmagent/platform/proc"
+	"ssmagent/platform/secfile"
+)
+
+// nodeVar makes the test's own program an agent: its value is a nodeSpec.
+const nodeVar = "SSMAGENT_TEST_NODE"
+
+// nodeSpec is what an agent in a process of its own needs to know.
+type nodeSpec struct {
+	Root, URL string
+	Traps     string // directory where a trap leaves its mark
+	Agent     int    // for workers: the agent's process
+}
+
+// nodeMain is the program of such an agent.
+func nodeMain(text string) int {
+	var s nodeSpec
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	s.Agent = os.Getpid()
+	env, err := json.Marshal(s)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	tr := &trap{spec: s, in: "agent"}
+	m := machine(platform.PathsBelow(s.Root))
+	m.FS, m.Env = tap{secfile.OS(), tr.before}, append(m.Env, nodeVar+"="+string(env))
+	m.Start = func(spec proc.Spec) (proc.Process, error) {
+		p, err := proc.Start(spec)
+		if err == nil {
+			tr.mu.Lock()
+			tr.others = append(tr.others, p.ID().PID)
+			tr.mu.Unlock()
+		}
+		return p, err
+	}
+	c := config.Default()
+	c.Ssm.Endpoint, c.Mds.Endpoint, c.Mgs.Endpoint = s.URL, s.URL, strings.Replace(s.URL, "http", "ws", 1)
+	a, err := agent.New(agent.Options{Config: c, Clock: clock.Real{}, Version: "3.3.9000.0", Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Machine: m})
+	if err == nil {
+		err = a.Run(ctx, func() {})
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// machine is this one, below paths.
+func machine(paths platform.Paths) agent.Machine {
+	exe, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	return agent.Machine{
+		Info: func() platform.Info {
+			return platform.Info{Type: "Linux", Name: "Testix", Version: "1", ComputerName: "host"}
+		},
+		Paths: paths, FS: secfile.OS(), Lock: secfile.Lock,
+		Hardware: func(context.Context) (map[string]string, error) { return map[string]string{"machine-id": "1"}, nil },
+		Env:      []string{"PATH=/usr/bin:/bin"}, Stderr: os.Stderr, Executable: exe,
+		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial,
+	}
+}
+
+// workerFS is the file system of a worker: with a trap if its agent has one.
+func workerFS() fsys.FS {
+	text := os.Getenv(nodeVar)
+	if text == "" {
+		return secfile.OS()
+	}
+	var s nodeSpec
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		panic(err)
+	}
+	tr := &trap{spec: s, in: "worker", others: []int{s.Agent}}
+	return tap{secfile.OS(), tr.before}
+}
+
+// trap kills its process, as kill -9 does, before the n-th operation that it
+// makes from the first one on that concerns a command whose id says so:
+// trap-<agent or worker>-<alone or both>-<n>. It does so once.
+type trap struct {
+	spec nodeSpec
+	in   string
+	mu   sync.Mutex
+	// others are the processes that die with this one if both are to.
+	others []int
+	id     string
+	count  int
+}
+
+func (tr *trap) before(kind, name string) error {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for _, part := range strings.Split(name, string(filepath.Separator)) {
+		if strings.HasPrefix(part, "trap-") && part != tr.id {
+			tr.id, tr.count = part, 0
+		}
+	}
+	words := strings.Split(tr.id, "-")
+	if len(words) != 4 || words[1] != tr.in {
+		return nil
+	}
+	tr.count++
+	if n, err := strconv.Atoi(words[3]); err != nil || n != tr.count {
+		return nil
+	}
+	mark, err := os.OpenFile(filepath.Join(tr.spec.Traps, tr.id), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil // it has done its work
+	}
+	base := filepath.Base(name)
+	if base == tr.id {
+		base = "the job's directory"
+	}
+	fmt.Fprintf(mark, "%s %s", kind, base)
+	mark.Close()
+	if words[2] == "both" {
+		for _, pid := range tr.others {
+			end(pid)
+		}
+	}
+	end(os.Getpid())
+	select {} // not a step further
+}
+
+func end(pid int) {
+	if p, err := os.FindProcess(pid); err == nil {
+		_ = p.Kill()
+	}
+}
+
+// killed is the node under test: its agents are processes.
+type killed struct {
+	t     *testing.T
+	d     *double
+	n     *node
+	traps string
+	agent proc.Process
+	log   *os.File
+	gone  chan struct{}
+	// restarted: the agent has died in this cell.
+	restarted bool
+	told      map[string][]string // results by job and step
+	acks      map[string][]string // by job
+}
+
+func (k *killed) start() {
+	k.t.Helper()
+	spec, err := json.Marshal(nodeSpec{Root: k.n.opt.Machine.Paths.Root, URL: k.d.srv.URL, Traps: k.traps})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.agent, err = proc.Start(proc.Spec{Path: k.n.opt.Machine.Executable, Args: []string{"agent"}, Env: append(k.n.opt.Machine.Env, nodeVar+"="+string(spec)), Stderr: k.log})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	gone := make(chan struct{})
+	k.gone = gone
+	p := k.agent
+	go func() { _, _ = p.Wait(context.Background()); close(gone) }()
+	k.d.online()
+}
+
+// until reads what the node says, confirms it, and delivers id again with every
+// new life of the agent, until ok.
+func (k *killed) until(id string, lines []string, ok func() bool) {
+	k.t.Helper()
+	deadline := time.After(patience)
+	for !ok() {
+		select {
+		case m := <-k.d.frames:
+			k.note(m.Type, m.Payload, m.ID.String())
+		case <-k.gone:
+			k.restarted = true
+			k.start()
+			k.push(id, lines)
+		case <-time.After(time.Millisecond):
+		case <-deadline:
+			k.t.Fatalf("%s: no end; told %v, acks %v", id, k.told, k.acks[jobID(id)])
+		}
+	}
+}
+
+// push delivers a command. An agent that dies meanwhile has a next life.
+func (k *killed) push(id string, lines []string) {
+	_, _ = k.d.send(mgs.TypeAgentJob, sendCommand(id, shell(id, lines...)))
+}
+
+func (k *killed) note(typ string, payload []byte, id string) {
+	switch typ {
+	case mgs.TypeAgentJobAck:
+		if ack, err := mgs.Decode[mgs.AgentJobAck](payload); err == nil {
+			k.acks[ack.JobId] = append(k.acks[ack.JobId], ack.ErrorMessage)
+		}
+	case mgs.TypeAgentJobReply:
+		r, err := mgs.Decode[mgs.AgentJobReply](payload)
+		var reply doc.Reply
+		if err == nil {
+			err = json.Unmarshal([]byte(r.Content), &reply)
+		}
+		if err != nil {
+			k.t.Errorf("a reply: %v", err)
+			return
+		}
+		for s, res := range reply.RuntimeStatus {
+			k.tell(r.JobId+" step "+s, string(res.Status))
+		}
+		if reply.DocumentStatus.Terminal() {
+			k.tell(r.JobId, string(reply.DocumentStatus))
+		}
+		_, _ = k.d.send(mgs.TypeAgentJobReplyAck, mgs.AgentJobReplyAck{JobId: r.JobId, AcknowledgedMessageId: id})
+	}
+}
+
+func (k *killed) tell(of, s string) {
+	if !slices.Contains(k.told[of], s) {
+		k.told[of] = append(k.told[of], s)
+	}
+}
+
+// settled says whether nothing but the tombstone is left of a job.
+func (k *killed) settled(id string) bool {
+	names, err := os.ReadDir(k.n.path(id))
+	return err == nil && len(names) == 1 && names[0].Name() == "done" && len(k.told[jobID(id)]) > 0
+}
+
+// cell runs one command into its trap and returns where that was, if anywhere.
+func (k *killed) cell(id string, begin ...string) string {
+	k.t.Helper()
+	ran := filepath.Join(k.t.TempDir(), "ran")
+	lines := append([]string{"echo begun >>" + ran}, append(begin, "echo ended >>"+ran, "echo out")...)
+	k.restarted = false
+	k.push(id, lines)
+	k.until(id, lines, func() bool { return k.settled(id) })
+	where, err := os.ReadFile(filepath.Join(k.traps, id))
+	if err == nil && (strings.HasPrefix(id, "trap-agent") || strings.HasPrefix(id, "trap-worker-both")) {
+		select { // it dies, if it has not yet
+		case <-k.gone:
+			k.start()
+		default:
+			if !k.restarted {
+				take(k.t, "the agent's death", k.gone)
+				k.start()
+			}
+		}
+	}
+	k.push(id, lines) // once more, after the end
+	duplicates := len(k.acks[jobID(id)]) + 1
+	k.until(id, lines, func() bool { return len(k.acks[jobID(id)]) >= duplicates && k.settled(id) })
+	text, _ := os.ReadFile(ran)
+	begun, ended := strings.Count(string(text), "begun"), strings.Count(string(text), "ended")
+	final := k.told[jobID(id)]
+	switch {
+	case begun > 1 || len(final) != 1:
+		k.t.Errorf("%s (%s): the script was begun %d times, results %v", id, where, begun, final)
+	case final[0] == string(doc.Success) && (begun != 1 || ended != 1):
+		k.t.Errorf("%s (%s): Success of a script that was begun %d times and ended %d times", id, where, begun, ended)
+	case final[0] != string(doc.Success) && where == nil:
+		k.t.Errorf("%s: %v of a command that nothing happened to", id, final)
+	}
+	return string(where)
+}
+
+// TestKills kills the agent, the worker and both, as kill -9 does, before every
+// operation on the disk that either makes for a command: each ends with exactly
+// one true result and no script runs twice.
+func TestKills(t *testing.T) {
+	d := newDouble(t)
+	d.frames, d.pings = make(chan frame.Message, 1<<16), make(chan string, 1<<16)
+	n := newNode(t, d)
+	n.register()
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	k := &killed{t: t, d: d, n: n, traps: t.TempDir(), log: log, told: map[string][]string{}, acks: map[string][]string{}}
+	k.start()
+	defer func() {
+		_ = k.agent.Kill()
+		<-k.gone
+		if text, err := os.ReadFile(log.Name()); t.Failed() && err == nil {
+			t.Logf("%.20000s", text)
+		}
+	}()
+	seen := map[string]int{}
+	for _, in := range []string{"agent", "worker"} {
+		for _, who := range []string{"alone", "both"} {
+			cells := 0
+			for ; ; cells++ {
+				where := k.cell(fmt.Sprintf("trap-%s-%s-%d", in, who, cells+1))
+				if where == "" {
+					break
+				}
+				seen[in+" "+where]++
+			}
+			t.Logf("killed in the %s (%s): %d times", in, who, cells)
+		}
+	}
+	for where, n := range seen {
+		t.Logf("%3d before %s", n, where)
+	}
+	for _, moment := range []string{
+		"agent mkdir the job's directory", "agent sync request.json", "agent syncdir jobs", // received, promised
+		"agent write worker.json", "worker sync events", // running, step result
+		"agent sync outbox.log", "agent create done", // reported, finished
+	} {
+		if seen[moment] == 0 {
+			t.Errorf("nothing was killed before: %s", moment)
+		}
+	}
+}

@@ -1,0 +1,3 @@
+package reboot
+
+func commands() [][]string { return [][]string{{"/sbin/shutdown", "-r", "+1"}} }
