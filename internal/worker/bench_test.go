@@ -13,6 +13,7 @@ import (
 
 	"ssmagent/internal/clock"
 	"ssmagent/internal/job"
+	"ssmagent/internal/link"
 	"ssmagent/internal/wire/doc"
 	"ssmagent/platform/ipc"
 	"ssmagent/platform/proc"
@@ -27,6 +28,8 @@ type bench struct {
 	exe  string
 	sink sink
 	boot func(context.Context) error
+	// credentials are the agent's; nil: it has none.
+	credentials func(context.Context) (link.Credentials, error)
 }
 
 func newBench(t *testing.T) *bench {
@@ -51,7 +54,7 @@ func (b *bench) queue() (q *job.Queue, stop func()) {
 	q = job.New(job.Options{
 		Dir: b.jobs(), FS: secfile.OS(), Clock: clock.Real{}, Log: slog.New(slog.DiscardHandler), Sink: b.sink,
 		Workers: 2, Buffer: 10, Retries: 2, Executable: b.exe, Env: os.Environ(), Stderr: os.Stderr,
-		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Reboot: b.boot,
+		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Reboot: b.boot, Credentials: b.credentials,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

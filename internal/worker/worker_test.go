@@ -11,12 +11,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"ssmagent/internal/job"
+	"ssmagent/internal/link"
 	"ssmagent/internal/step"
 	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/worker"
@@ -36,16 +38,16 @@ func TestMain(m *testing.M) {
 func deps() worker.Deps {
 	return worker.Deps{
 		FS: secfile.OS(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Listen: ipc.Listen,
-		Plugins:   func(job.Request, aws.CredentialsProvider) step.Set { return step.Set{"aws:runShellScript": ask{}} },
+		Plugins:   func(_ job.Request, c aws.CredentialsProvider) step.Set { return step.Set{"aws:runShellScript": ask{c}} },
 		Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants,
 	}
 }
 
 // ask is a plugin that calls the test, says which step of which process it is
 // and does what it is told.
-type ask struct{}
+type ask struct{ creds aws.CredentialsProvider }
 
-func (ask) Run(ctx context.Context, in step.Input) step.Outcome {
+func (a ask) Run(ctx context.Context, in step.Input) step.Outcome {
 	c, err := net.Dial("tcp", in.Properties.(string))
 	if err != nil {
 		return step.Outcome{Status: doc.Failed, Code: 1, Error: err.Error()}
@@ -62,6 +64,14 @@ func (ask) Run(ctx context.Context, in step.Input) step.Outcome {
 		return step.Outcome{Status: doc.Failed, Code: 1, Error: err.Error()}
 	}
 	fmt.Fprintf(in.Stdout, "%s was told %s", in.StepID, line)
+	if line == "credentials\n" {
+		c, err := a.creds.Retrieve(ctx)
+		if err != nil {
+			c.AccessKeyID = err.Error()
+		}
+		fmt.Fprint(in.Stdout, c.AccessKeyID)
+		return step.Outcome{Status: doc.Success}
+	}
 	return step.Outcome{Status: doc.Status(strings.TrimSpace(line))}
 }
 
@@ -135,6 +145,39 @@ func TestAdoption(t *testing.T) {
 			b.wantTold("two Success", "final")
 		})
 	}
+}
+
+// TestCredentialsComeFromTheAgent: when a step needs them, from the agent that
+// is there, or from the next one.
+func TestCredentialsComeFromTheAgent(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	var next atomic.Pointer[link.Credentials]
+	b.credentials = func(context.Context) (link.Credentials, error) {
+		if c := next.Load(); c != nil {
+			return *c, nil
+		}
+		return link.Credentials{}, errors.New("no role yet")
+	}
+	told := func(want string) {
+		t.Helper()
+		if r := <-b.sink; r.Result == nil || r.Result.StandardOutput != want {
+			t.Fatalf("%+v, want %s", r.Result, want)
+		}
+	}
+	q, stop := b.queue()
+	b.submit(q, "c1", "one", "two", "three")
+	b.called().answer("credentials")
+	told("one was told credentials\nthe agent has no credentials: no role yet")
+	two := b.called()
+	stop()
+	two.answer("credentials") // nobody is there
+	next.Store(&link.Credentials{AccessKeyID: "AKIATWO"})
+	b.queue()
+	told("two was told credentials\nAKIATWO")
+	next.Store(nil) // what a worker has it does not ask for again
+	b.called().answer("credentials")
+	told("three was told credentials\nAKIATWO")
 }
 
 func waitRunning(t *testing.T, q *job.Queue) (int, int) {
