@@ -56,7 +56,7 @@ func (a *Agent) stockPayload(endpoint string) int {
 	if config.OfAWS(endpoint) && !a.cfg.SSMAgent.LargePayloads {
 		return 0
 	}
-	return mgs.LargePayload
+	return mgs.StockPayload
 }
 
 // logging is where what sessions print goes: dir for local copies.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"ssmagent/internal/stream"
 	"ssmagent/internal/wire/mgs"
 )
 
@@ -130,6 +131,7 @@ func (s *Session) reply(now time.Time, r mgs.HandshakeRequest, key func() (mgs.K
 		return
 	}
 	if s.peer.Ours {
+		s.link.SetKeep(stream.DefaultWindowBytes)
 		if err := s.link.SetPayloadSize(min(theirs.MaxPayload, mgs.LargePayload)); err != nil {
 			s.complain("handshake", err)
 		}

@@ -28,15 +28,13 @@ func (s *Session) Next(ctx context.Context) (Message, error) {
 	for {
 		s.mu.Lock()
 		over := s.over()
-		m, ok := s.pop(s.opt.Clock.Now())
-		flush := s.backlog
-		if flush && s.link.Waiting() == 0 {
-			s.backlog = false
+		now := s.opt.Clock.Now()
+		m, ok := s.pop(now)
+		if s.backlog { // what was taken may be acknowledged
+			s.owe(now)
+			s.backlog = s.link.Waiting() > 0
 		}
 		s.mu.Unlock()
-		if flush {
-			signal(s.wake)
-		}
 		switch {
 		case ok:
 			return m, nil

@@ -10,9 +10,11 @@ import "encoding/binary"
 // Sizes of frames.
 const (
 	headerSize = 8
-	// Segment is how much goes into one frame: with its header it fills a
-	// payload of 32 KiB.
-	Segment = 32<<10 - headerSize
+	// Segment is how much goes into one frame between our own two ends, and
+	// StockSegment otherwise: with its header it fills a payload of the session,
+	// of 64 and 32 KiB.
+	Segment      = 64<<10 - headerSize
+	StockSegment = 32<<10 - headerSize
 )
 
 const (

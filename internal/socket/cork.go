@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	corkSize = 64 << 10 // bytes gathered at most
-	readSize = 32 << 10 // bytes asked for at once
+	corkSize = 256 << 10 // bytes gathered at most
+	readSize = 32 << 10  // bytes asked for at once, as long as so many do not come
+	readMost = 256 << 10
 )
 
 // cork is a connection that gathers what is written while it is held, and
@@ -31,9 +32,6 @@ type cork struct {
 // Read implements net.Conn.
 func (c *cork) Read(p []byte) (int, error) {
 	if len(c.ahead) == 0 {
-		if len(p) >= readSize {
-			return c.Conn.Read(p)
-		}
 		if c.room == nil {
 			c.room = make([]byte, readSize)
 		}
@@ -42,6 +40,9 @@ func (c *cork) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		c.ahead = c.room[:n]
+		if n == len(c.room) && n < readMost {
+			c.room = make([]byte, 2*n) // ahead keeps the old one until it is taken
+		}
 	}
 	n := copy(p, c.ahead)
 	c.ahead = c.ahead[n:]

@@ -250,3 +250,39 @@ func TestCorkError(t *testing.T) {
 		t.Error("the connection goes on")
 	}
 }
+
+// TestCorkReadsMore: while all that was asked for comes, more is asked for, and
+// nothing of what came before is lost.
+func TestCorkReadsMore(t *testing.T) {
+	t.Parallel()
+	want := bytes.Repeat([]byte("0123456789abcdef"), 64<<10)
+	ahead := &source{rest: want}
+	c := &cork{Conn: ahead}
+	got := make([]byte, len(want))
+	for n, step := 0, 1; n < len(want); step = step%5000 + 77 {
+		k, err := c.Read(got[n:min(n+step, len(got))])
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += k
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("what was read is not what came")
+	}
+	if ahead.most != readMost || len(c.room) != readMost {
+		t.Errorf("%d bytes were asked for at once at most, the space is %d; want %d", ahead.most, len(c.room), readMost)
+	}
+}
+
+// source gives all that is asked for.
+type source struct {
+	net.Conn
+	rest []byte
+	most int
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n := copy(p, s.rest)
+	s.rest, s.most = s.rest[n:], max(s.most, len(p))
+	return n, nil
+}

@@ -28,7 +28,7 @@ const AckDelay = 5 * time.Millisecond
 // Bounds of what an acknowledgement may wait beside.
 const (
 	maxPatientAcks  = 8
-	maxPatientBytes = 64 << 10
+	maxPatientBytes = DefaultWindowBytes / 4
 )
 
 // AckWaits says whether Ack has something, and patient whether that may wait

@@ -28,6 +28,11 @@ func NewLink(s SenderConfig, r ReceiverConfig) (Link, error) {
 	return Link{snd, rcv}, err
 }
 
+// SetKeep has each half keep buffers of up to n bytes for re-use, for sessions
+// that carry much all the time: what is made anew for every frame is collected
+// as often. It is for the memory, not for the wire.
+func (l Link) SetKeep(n int) { l.Sender.q.spare, l.Receiver.spare = n, n }
+
 // Event is what Handle made of a frame.
 type Event int
 

@@ -27,11 +27,12 @@ type queue struct {
 	bySeq      map[int64]*entry
 	free       *entry // linked by next
 	freeBytes  int
+	spare      int // bytes of buffers kept for re-use
 }
 
-// maxFreeBytes bounds the buffers kept for re-use, so that a burst does not
-// hold its memory until the session ends.
-const maxFreeBytes = 128 << 10
+// keepBytes bounds the buffers kept for re-use unless SetKeep says more, so that
+// a burst does not hold its memory until the session ends.
+const keepBytes = 128 << 10
 
 // take returns a blank entry with room for a frame of n bytes.
 func (q *queue) take(n int) *entry {
@@ -51,7 +52,7 @@ func (q *queue) take(n int) *entry {
 
 // give returns an entry that nobody looks at any more.
 func (q *queue) give(e *entry) {
-	if q.freeBytes+cap(e.buf) > maxFreeBytes {
+	if q.freeBytes+cap(e.buf) > q.spare {
 		return
 	}
 	q.freeBytes += cap(e.buf)

@@ -75,6 +75,7 @@ type Receiver struct {
 	taken     []byte   // the payload that Next handed out last
 	free      [][]byte // payload buffers to use again
 	freeBytes int
+	spare     int // bytes of buffers kept for re-use
 
 	cipher     Cipher // nil: payloads come as they are
 	sealedOnly bool   // without a cipher, secrets are thrown away
@@ -92,7 +93,7 @@ func NewReceiver(c ReceiverConfig) (*Receiver, error) {
 	if c.AckAhead == 0 {
 		c.AckAhead = DefaultAckAhead
 	}
-	return &Receiver{cfg: c, ids: newIDs(c.NewID), early: map[int64]packet{}}, nil
+	return &Receiver{cfg: c, ids: newIDs(c.NewID), early: map[int64]packet{}, spare: keepBytes}, nil
 }
 
 // Accept takes a frame, copying its payload, or refuses it with an error that
@@ -224,6 +225,7 @@ func (r *Receiver) next() (p packet, seq int64, ok bool) {
 	r.bytes -= len(p.payload)
 	if !p.acked {
 		r.acknowledge(seq, p.id)
+		r.owed += len(p.payload)
 	}
 	r.taken = p.payload
 	return p, seq, true
@@ -231,7 +233,7 @@ func (r *Receiver) next() (p packet, seq int64, ok bool) {
 
 // recycle keeps the buffer of the payload taken last, up to a few.
 func (r *Receiver) recycle() {
-	if c := cap(r.taken); c > 0 && r.freeBytes+c <= maxFreeBytes {
+	if c := cap(r.taken); c > 0 && r.freeBytes+c <= r.spare {
 		r.freeBytes += c
 		r.free = append(r.free, r.taken)
 	}

@@ -116,7 +116,8 @@ func TestAckWaits(t *testing.T) {
 		{"a key", []frame.Message{msg(0, "a")}, true, true},
 		{"seven keys", []frame.Message{msg(0, "a"), msg(1, "a"), msg(2, "a"), msg(3, "a"), msg(4, "a"), msg(5, "a"), msg(6, "a")}, true, true},
 		{"eight keys", []frame.Message{msg(0, "a"), msg(1, "a"), msg(2, "a"), msg(3, "a"), msg(4, "a"), msg(5, "a"), msg(6, "a"), msg(7, "a")}, true, false},
-		{"much", []frame.Message{msg(0, strings.Repeat("a", 32<<10)), msg(1, strings.Repeat("a", 32<<10))}, true, false},
+		{"a large one", []frame.Message{msg(0, strings.Repeat("a", 64<<10))}, true, true},
+		{"a quarter of a window, read", []frame.Message{msg(0, strings.Repeat("a", 128<<10)), msg(1, strings.Repeat("a", 128<<10))}, true, false},
 		{"a size behind a key", []frame.Message{msg(0, "a"), size}, true, false},
 		{"a key twice", []frame.Message{msg(0, "a"), msg(0, "a")}, true, false},
 		{"a key too early", []frame.Message{msg(0, "a"), msg(2, "a")}, true, false},
@@ -126,6 +127,9 @@ func TestAckWaits(t *testing.T) {
 			if _, err := r.Accept(m); err != nil {
 				t.Fatal(c.name, err)
 			}
+		}
+		for r.Waiting() > DefaultAckAhead {
+			r.Next()
 		}
 		if waits, patient := r.AckWaits(); waits != c.waits || patient != c.patient {
 			t.Errorf("%s: waits %v, patient %v", c.name, waits, patient)

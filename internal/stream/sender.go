@@ -69,7 +69,7 @@ func NewSender(c SenderConfig) (*Sender, error) {
 	orDefault(&c.WindowFrames, DefaultWindowFrames, 1<<20)
 	c.WindowBytes = max(c.WindowBytes, c.PayloadSize)
 	s := &Sender{cfg: c, ids: newIDs(c.NewID), rto: NewEstimator(), acked: -1, unproved: noWrite}
-	s.q.bySeq = map[int64]*entry{}
+	s.q.bySeq, s.q.spare = map[int64]*entry{}, keepBytes
 	return s, nil
 }
 

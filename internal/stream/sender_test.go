@@ -223,3 +223,38 @@ func TestLentFrameIsNotOverwritten(t *testing.T) {
 		t.Error("the frame being written was overwritten")
 	}
 }
+
+// TestKeep: a session that carries much makes its buffers once.
+func TestKeep(t *testing.T) {
+	t.Parallel()
+	payload := make([]byte, 64<<10)
+	pump := func(l Link) {
+		for range 2 {
+			for range 8 {
+				if n, err := l.Push(t0, 1, payload); n != len(payload) || err != nil {
+					t.Fatal(n, err)
+				}
+			}
+			for i, ok := 0, true; ok; i++ {
+				_, ok = l.Due(t0)
+			}
+			for seq := range l.nextSeq {
+				l.Acknowledge(t0, seq)
+			}
+			l.Due(t0) // gives the last one back
+		}
+	}
+	for keep, want := range map[int]int{0: keepBytes, 1 << 20: 8 * (len(payload) + frame.HeaderSize)} {
+		l, err := NewLink(SenderConfig{Type: mgs.TypeOutputStreamData, PayloadSize: len(payload)}, ReceiverConfig{Type: mgs.TypeInputStreamData})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if keep > 0 {
+			l.SetKeep(keep)
+		}
+		pump(l)
+		if got := l.Sender.q.freeBytes; got > want || got < want/2 {
+			t.Errorf("SetKeep(%d): %d bytes are kept, want about %d", keep, got, want)
+		}
+	}
+}

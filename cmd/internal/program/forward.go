@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
 
@@ -16,6 +17,7 @@ import (
 	"ssmagent/internal/client"
 	"ssmagent/internal/client/forward"
 	"ssmagent/internal/clock"
+	"ssmagent/platform/quickio"
 )
 
 // forwardMain is `ssm-local forward`.
@@ -29,6 +31,7 @@ func forwardMain(ctx context.Context, s streams, args []string) int {
 	defer stop()
 	signal.Ignore(syscall.SIGPIPE) // whoever reads our lines may go; the connections stay
 	defer signal.Reset(syscall.SIGPIPE)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(sessionProcs)) // it passes bytes on as the node's end does
 	c, err := f.open()
 	if err != nil {
 		s.failf("forward", "%v", err)
@@ -195,7 +198,7 @@ func openTunnels(ctx context.Context, c sessions, node string, ways []way, b *bo
 		return nil, err
 	}
 	for _, t := range all {
-		t.forward = forward.New(forward.Options{Session: t.session.Session, Listener: t.listener, Clock: clock.Real{}, Notify: func(e forward.Event) { t.happened(b, e) }})
+		t.forward = forward.New(forward.Options{Session: t.session.Session, Listener: quickio.Listener(t.listener), Clock: clock.Real{}, Notify: func(e forward.Event) { t.happened(b, e) }})
 	}
 	return all, nil
 }

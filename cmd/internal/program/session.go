@@ -60,7 +60,11 @@ func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 }
 
 func dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
-	return new(net.Dialer).DialContext(ctx, "tcp", addr.String())
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr.String())
+	if err != nil {
+		return nil, err
+	}
+	return quickio.Conn(conn), nil
 }
 
 // sessionTerminal is the hidden program that holds a session's terminal.

@@ -39,7 +39,7 @@ func (f *Forward) carry(ctx context.Context, conn net.Conn) {
 // send carries what the connection says. Its end is told; what it says is
 // thrown away together with what it was to hear when it broke.
 func (f *Forward) send(conn net.Conn, st *smux.Stream) {
-	_, err := io.CopyBuffer(&counted{st, &f.up}, struct{ io.Reader }{conn}, make([]byte, mux.Segment))
+	_, err := io.CopyBuffer(&counted{st, &f.up}, struct{ io.Reader }{conn}, make([]byte, f.segment))
 	if err == nil {
 		// Also towards a stock agent, which then closes both directions: what
 		// it had sent until then still comes.
@@ -112,7 +112,7 @@ func (c *conns) abort(id uint32) {
 
 // reset closes a connection so that its owner knows that something is missing.
 func reset(conn net.Conn) {
-	if t, ok := conn.(*net.TCPConn); ok {
+	if t, ok := conn.(interface{ SetLinger(int) error }); ok {
 		_ = t.SetLinger(0)
 	}
 	_ = conn.Close()

@@ -81,7 +81,9 @@ type Forward struct {
 	mux   *smux.Session
 	conns conns // by stream, while the agent can say that one broke off
 	half  bool  // the ends of the directions are apart
-	fault chan error
+	// segment is how much of a connection goes into one frame.
+	segment int
+	fault   chan error
 
 	open, total, refused, up, down atomic.Int64
 }
@@ -128,11 +130,13 @@ func (f *Forward) Run(ctx context.Context) error {
 	}
 	f.half = peer.Mux >= mgs.MuxWindows
 	c := &carrier{ctx: ctx, stop: stop, session: f.opt.Session, told: f.told}
+	f.segment = mux.StockSegment
 	if f.half {
+		f.segment = mux.Segment
 		c.watcher.Aborted = f.conns.abort
 	}
 	session, err := smux.Client(c, &smux.Config{
-		Version: max(peer.Mux, 1), MaxFrameSize: mux.Segment, MaxReceiveBuffer: receiveBuffer, MaxStreamBuffer: window,
+		Version: max(peer.Mux, 1), MaxFrameSize: f.segment, MaxReceiveBuffer: receiveBuffer, MaxStreamBuffer: window,
 		// Agents above 3.1.1511.0 expect no sign of life.
 		KeepAliveDisabled: newer(peer.AgentVersion, 3, 1, 1511, 0), KeepAliveInterval: 10 * time.Second, KeepAliveTimeout: forever,
 	})

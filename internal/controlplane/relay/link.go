@@ -13,7 +13,7 @@ import (
 // Sizes of a socket's buffers.
 const (
 	readBuffer  = 16 << 10
-	writeBuffer = 32 << 10
+	writeBuffer = 256 << 10 // and what is read at once while much comes
 )
 
 // writePatience is how long a write may take. A peer that takes nothing for so
@@ -25,9 +25,11 @@ const writePatience = 10 * time.Minute
 // before it waits for bytes it calls idle, where the other side is flushed.
 type link struct {
 	net.Conn
-	prefix []byte // received with the request
-	idle   func() // called by the reading goroutine; may be nil
-	hurry  atomic.Bool
+	ahead []byte  // received and not yet read, at first with the request
+	room  *[]byte // where ahead lies; nil when that is not lent
+	much  bool    // a whole readBuffer came last
+	idle  func()  // called by the reading goroutine; may be nil
+	hurry atomic.Bool
 
 	mu      sync.Mutex
 	corked  bool
@@ -49,22 +51,46 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, fmt.Errorf("take over the connection: %w", err)
 	}
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // what is there is no error
-	u.link = &link{Conn: conn, prefix: append([]byte{}, early...), buffers: u.buffers}
+	u.link = &link{Conn: conn, ahead: append([]byte{}, early...), buffers: u.buffers}
 	// The library's own writer holds no more than a websocket header.
 	return u.link, bufio.NewReadWriter(bufio.NewReaderSize(u.link, readBuffer), bufio.NewWriterSize(u.link, 16)), nil
 }
 
 // Read implements net.Conn.
 func (l *link) Read(p []byte) (int, error) {
-	if len(l.prefix) > 0 {
-		n := copy(p, l.prefix)
-		l.prefix = l.prefix[n:]
-		return n, nil
+	if len(l.ahead) == 0 {
+		if l.idle != nil {
+			l.idle()
+		}
+		if !l.much {
+			n, err := l.Conn.Read(p)
+			l.much = n >= readBuffer
+			return n, err
+		}
+		if err := l.readAhead(); err != nil {
+			return 0, err
+		}
 	}
-	if l.idle != nil {
-		l.idle()
+	n := copy(p, l.ahead)
+	if l.ahead = l.ahead[n:]; len(l.ahead) == 0 && l.room != nil {
+		l.buffers.Put(l.room)
+		l.room = nil
 	}
-	return l.Conn.Read(p)
+	return n, nil
+}
+
+// readAhead takes all that has come, so that many frames are one system call
+// here and one where they go.
+func (l *link) readAhead() error {
+	room := l.buffers.Get().(*[]byte)
+	n, err := l.Conn.Read(*room)
+	l.much = n >= readBuffer
+	if n == 0 { // an error that came with bytes will come again
+		l.buffers.Put(room)
+		return err
+	}
+	l.room, l.ahead = room, (*room)[:n]
+	return nil
 }
 
 // Write implements net.Conn.

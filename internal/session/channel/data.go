@@ -48,14 +48,11 @@ func (c *Channel) next() (Payload, bool) {
 	if !ok {
 		c.unsealed()
 	}
-	flush := c.backlog
-	if flush && c.link.Waiting() == 0 {
-		c.backlog = false
+	if c.backlog { // what was taken may be acknowledged
+		c.owe(c.opt.Clock.Now())
+		c.backlog = c.link.Waiting() > 0
 	}
 	c.mu.Unlock()
-	if flush {
-		signal(c.wake)
-	}
 	return Payload{t, b}, ok
 }
 

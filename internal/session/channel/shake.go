@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"ssmagent/internal/stream"
 	"ssmagent/internal/wire/frame"
 	"ssmagent/internal/wire/mgs"
 )
@@ -265,6 +266,9 @@ func (c *Channel) answered(now time.Time, p []byte) {
 	theirs, ours := mgs.DecodeExtension(r.Extensions)
 	if offered := c.shake.offer.extension(); ours {
 		c.link.SetForgetful(false)
+		if !c.shake.offer.terminal() {
+			c.link.SetKeep(stream.DefaultWindowBytes)
+		}
 		size = min(theirs.MaxPayload, mgs.LargePayload)
 		c.shake.peer.Streams = theirs.Streams && offered.Streams
 		c.shake.peer.Mux = min(theirs.Mux, offered.Mux)

@@ -37,7 +37,9 @@ type many struct {
 	Options
 	mux  *smux.Session
 	half bool // the directions of a connection end for themselves
-	wg   sync.WaitGroup
+	// segment is how much of a connection goes into one frame.
+	segment int
+	wg      sync.WaitGroup
 	// One for each connection, and for each that is being refused.
 	open, refusals chan struct{}
 
@@ -48,13 +50,14 @@ type many struct {
 
 func serveMany(ctx context.Context, o Options) error {
 	ctx, end := context.WithCancelCause(ctx)
-	s := &many{Options: o, half: o.Client.Ours && o.Client.Mux >= mgs.MuxWindows, open: make(chan struct{}, maxOpen), refusals: make(chan struct{}, maxOpen), conns: map[uint32]func(){}}
+	s := &many{Options: o, half: o.Client.Ours && o.Client.Mux >= mgs.MuxWindows, open: make(chan struct{}, maxOpen), refusals: make(chan struct{}, maxOpen), conns: map[uint32]func(){}, segment: mux.StockSegment}
 	c := &carrier{ctx: ctx, end: end, channel: o.Channel}
 	if s.half {
+		s.segment = mux.Segment
 		c.watcher.Aborted = s.abort
 	}
 	m, err := smux.Server(c, &smux.Config{
-		Version: max(o.Client.Mux, 1), MaxFrameSize: mux.Segment, MaxReceiveBuffer: receiveBuffer, MaxStreamBuffer: window,
+		Version: max(o.Client.Mux, 1), MaxFrameSize: s.segment, MaxReceiveBuffer: receiveBuffer, MaxStreamBuffer: window,
 		KeepAliveDisabled: true,
 	})
 	if err != nil {
@@ -272,7 +275,7 @@ func (u upward) Write(b []byte) (int, error) {
 
 // down carries what the destination says.
 func (c *connection) down(ctx context.Context) {
-	u := buffer{large: mux.Segment}
+	u := buffer{large: c.segment}
 	for {
 		n, err := c.conn.Read(u.next())
 		if n > 0 {

@@ -6,12 +6,16 @@ import "encoding/json"
 const (
 	MinExtensionPayload = 1024
 	MaxExtensionPayload = 256 << 10
-	// LargePayload is what our own agent and client announce and use.
-	LargePayload = 32 << 10
+	// LargePayload is what our own agent and client announce and use: each frame
+	// costs an acknowledgement and a turn of every process on its way.
+	LargePayload = 64 << 10
+	// StockPayload is what port sessions send stock clients where nothing on the
+	// way is known to mind.
+	StockPayload = 32 << 10
 )
 
 // Extension is what our agent and our client tell each other in the Extensions
-// member of the handshake, as {"ssmagent":{"maxPayload":32768}}. The contract:
+// member of the handshake, as {"ssmagent":{"maxPayload":65536}}. The contract:
 //
 //   - Our agent puts it into every HandshakeRequest; our client puts its own
 //     into the HandshakeResponse when, and only when, the request had one.

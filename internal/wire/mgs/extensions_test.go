@@ -8,7 +8,7 @@ import (
 func TestExtension(t *testing.T) {
 	t.Parallel()
 	raw, err := EncodeExtension(Extension{MaxPayload: LargePayload})
-	if err != nil || string(raw) != `{"ssmagent":{"maxPayload":32768}}` {
+	if err != nil || string(raw) != `{"ssmagent":{"maxPayload":65536}}` {
 		t.Fatalf("got %s, %v", raw, err)
 	}
 	for _, tc := range []struct {
