@@ -18,7 +18,6 @@ import (
 	"ssmagent/internal/identity"
 	"ssmagent/internal/job"
 	"ssmagent/internal/link"
-	"ssmagent/internal/offline"
 	"ssmagent/internal/outbox"
 	"ssmagent/internal/record/audit"
 	"ssmagent/internal/ssmclient"
@@ -83,9 +82,7 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 		return parts{}, errors.Join(err, box.Close())
 	}
 	orchestration := filepath.Join(dir, "document", a.cfg.Agent.OrchestrationRootDir)
-	var queue *job.Queue
-	local := a.localCommands(node, orchestration, func(ctx context.Context, r job.Request) error { return queue.Submit(ctx, r) })
-	queue = a.queue(filepath.Join(dir, "document", "jobs"), sinks{offline.Channel: local, "": replies}, creds)
+	queue, local := a.commands(filepath.Join(dir, "document", "jobs"), orchestration, node, replies, creds)
 	accept := command.New(command.Options{
 		Queue: queue, Replies: replies, Clock: a.opt.Clock, Log: a.log, Node: node, Audit: log, Orchestration: orchestration,
 	})
@@ -143,8 +140,11 @@ func (a *Agent) queue(dir string, sink job.Sink, creds aws.CredentialsProvider) 
 		Executable: m.Executable, Env: m.Env, Stderr: m.Stderr,
 		Start: m.Start, Find: m.Find, KillMarked: m.KillMarked, Dial: m.Dial, Reboot: m.Reboot,
 		Credentials: func(ctx context.Context) (link.Credentials, error) { return link.Borrow(ctx, creds) },
-		Retention:   time.Duration(a.cfg.Ssm.RunCommandLogsRetentionDurationHours) * time.Hour,
-		Cleanup:     cleanup(a.cfg.Ssm.OrchestrationDirectoryCleanup),
+		Retention: job.Retention{
+			Age:   time.Duration(a.cfg.Ssm.RunCommandLogsRetentionDurationHours) * time.Hour,
+			Bytes: int64(a.cfg.SSMAgent.Commands.MaxMiB) << 20, Count: a.cfg.SSMAgent.Commands.MaxCount,
+		},
+		Cleanup: cleanup(a.cfg.Ssm.OrchestrationDirectoryCleanup),
 	})
 }
 
@@ -190,6 +190,7 @@ func (a *Agent) node(id identity.Identity) (job.Node, error) {
 		InstanceID: id.InstanceID, Region: id.Region, PlatformType: osName(info),
 		PlatformName: info.Name, PlatformVersion: info.Version,
 		DefaultWorkDir: a.opt.Machine.Paths.DefaultWorkDir, AsInvoker: a.opt.Machine.Paths.Root != "",
+		LocalOutputCleanup: a.cfg.Ssm.PluginLocalOutputCleanup,
 		Services: job.Services{
 			SSM: endpoint, SSMRegion: a.cfg.SigningRegion(config.ServiceSSM, id.Region), S3: storage, Buckets: buckets, Logs: logs,
 			CABundle: a.cfg.SSMAgent.CABundle, UserAgent: a.userAgent(),

@@ -3,17 +3,23 @@ package agent
 import (
 	"context"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"ssmagent/internal/job"
 	"ssmagent/internal/offline"
 )
 
-// localCommands runs the documents that lie in the node's own folder.
-func (a *Agent) localCommands(n job.Node, orchestration string, submit func(context.Context, job.Request) error) *offline.Folder {
+// commands are the queue of jobs in dir, which reports to replies, and the
+// node's own folder, whose documents it runs too.
+func (a *Agent) commands(dir, orchestration string, n job.Node, replies job.Sink, creds aws.CredentialsProvider) (*job.Queue, *offline.Folder) {
 	m := a.opt.Machine
-	return offline.New(offline.Options{
-		Dir: m.Paths.LocalCommands, FS: m.FS, Clock: a.opt.Clock, Log: a.log, Submit: submit, Agent: a.info(), Node: n,
-		Orchestration: orchestration, Watch: m.Watch,
+	var q *job.Queue
+	local := offline.New(offline.Options{
+		Dir: m.Paths.LocalCommands, FS: m.FS, Clock: a.opt.Clock, Log: a.log, Agent: a.info(), Node: n, Orchestration: orchestration, Watch: m.Watch,
+		Submit: func(ctx context.Context, r job.Request) error { return q.Submit(ctx, r) },
 	})
+	q = a.queue(dir, sinks{offline.Channel: local, "": replies}, creds)
+	return q, local
 }
 
 // sinks are those of jobs by channel; the one of "" takes the rest.

@@ -274,7 +274,7 @@ func (w *world) receive(ctx context.Context, box *outbox.Outbox) {
 		}
 		w.mu.Lock()
 		for id, s := range r.RuntimeStatus {
-			w.tell(id, doc.Status(s.Status))
+			w.tell(id, s.Status)
 		}
 		if r.DocumentStatus.Terminal() {
 			w.tell("document", r.DocumentStatus)

@@ -140,6 +140,15 @@ type SSMAgent struct {
 	Recordings Recordings
 	// Audit rules the log of who did what.
 	Audit Audit
+	// Commands rules what is kept of commands, besides their age.
+	Commands Commands
+}
+
+// Commands rules the orchestration directories of commands. 0 is no end, as in
+// the stock agent.
+type Commands struct {
+	MaxMiB   int // of all together; the oldest go first
+	MaxCount int
 }
 
 // Recordings rules the recordings of terminals.

@@ -103,6 +103,8 @@ func TestOutOfRangeBecomesDefault(t *testing.T) {
 		{`{"Agent":{"SelfUpdateScheduleDay":0}}`, func(c Config) any { return c.Agent.SelfUpdateScheduleDay }, 7, "between 1 and 7"},
 		{`{"Agent":{"AuditExpirationDay":31}}`, func(c Config) any { return c.Agent.AuditExpirationDay }, 7, "between 3 and 30"},
 		{`{"Agent":{"LongRunningWorkerMonitorIntervalSeconds":29}}`, func(c Config) any { return c.Agent.LongRunningWorkerMonitorIntervalSeconds }, 60, "between 30 and 1800"},
+		{`{"ssmagent":{"Commands":{"MaxMiB":-1}}}`, func(c Config) any { return c.SSMAgent.Commands.MaxMiB }, 0, "between"},
+		{`{"ssmagent":{"Commands":{"MaxCount":7}}}`, func(c Config) any { return c.SSMAgent.Commands.MaxCount }, 7, ""},
 		{`{"Agent":{"GoMaxProcForAgentWorker":-1}}`, func(c Config) any { return c.Agent.GoMaxProcForAgentWorker }, 0, "at least 0"},
 		{`{"Identity":{"ConsumptionOrder":["EC2","ec2","OnPrem"]}}`, func(c Config) any { return c.Identity.ConsumptionOrder }, []string{"EC2", "OnPrem"}, "dropped"},
 		{`{"Identity":{"ConsumptionOrder":["x"]}}`, func(c Config) any { return c.Identity.ConsumptionOrder }, []string{"OnPrem", "EC2", "CustomIdentity"}, "dropped"},
@@ -157,7 +159,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		`line 4: Agent: must be a JSON object, { … }`,
 		`line 5: Identity.ConsumptionOrder: must be a list of strings, not "EC2"`,
 		`line 7: Identity.CustomIdentities[1].InstanceID: must be a string, not 7`,
-		`line 8: ssmagent.CaBundel: there is no such setting; known here: CABundle, LargePayloads, LogsEndpoint, Recordings, Audit`,
+		`line 8: ssmagent.CaBundel: there is no such setting; known here: CABundle, LargePayloads, LogsEndpoint, Recordings, Audit, Commands`,
 		`line 9: ssmagent.CABundle: "relative.pem" must be an absolute path of a PEM file`,
 	}
 	want = slices.Insert(want, 6, `line 10: ssmagent.Recordings.MaxMB: there is no such setting; known here: Mode, WhenFailing, MaxAgeHours, MaxMiB, MaxCount`,

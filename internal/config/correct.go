@@ -35,6 +35,8 @@ func (d *decoder) correct(c *Config) {
 		{"ssmagent.Recordings.MaxMiB", &c.SSMAgent.Recordings.MaxMiB, def.SSMAgent.Recordings.MaxMiB, 0, maxMiB},
 		{"ssmagent.Recordings.MaxCount", &c.SSMAgent.Recordings.MaxCount, def.SSMAgent.Recordings.MaxCount, 0, none},
 		{"ssmagent.Audit.MaxMiB", &c.SSMAgent.Audit.MaxMiB, def.SSMAgent.Audit.MaxMiB, 16, maxMiB},
+		{"ssmagent.Commands.MaxMiB", &c.SSMAgent.Commands.MaxMiB, def.SSMAgent.Commands.MaxMiB, 0, maxMiB},
+		{"ssmagent.Commands.MaxCount", &c.SSMAgent.Commands.MaxCount, def.SSMAgent.Commands.MaxCount, 0, none},
 		{"Agent.GoMaxProcForAgentWorker", &c.Agent.GoMaxProcForAgentWorker, 0, 0, none},
 	}
 	for _, n := range ints {

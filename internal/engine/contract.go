@@ -33,8 +33,13 @@ type Run struct {
 	S3KeyPrefix string // command level; the step's plugin directory is appended
 	// Printed, when set, is called before a block of a step runs, with the place
 	// of its files stdout and stderr below Dir. What it returns is called when
-	// the block is over, before its result is told.
-	Printed func(stepID, dir string) (over func())
+	// the block is over, before its result is told, and says whether all of it
+	// was taken to where it should be.
+	Printed func(stepID, dir string) (over func() (taken bool))
+	// Discard, when set, says whether the files of a block go once they were
+	// read. Those of a block that asks for a restart stay: the next run adds to
+	// them.
+	Discard func(taken bool) bool
 	// Recorder makes progress durable before it takes effect.
 	Recorder Recorder
 	Clock    clock.Clock  // nil: the machine's

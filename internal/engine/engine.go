@@ -222,7 +222,7 @@ func (e *execution) block(ctx context.Context, s doc.Step, properties any) piece
 		return piece{Outcome: step.Outcome{Status: doc.Failed, Code: codeFailed, Error: text, Reason: ReasonStreams}}
 	}
 	defer st.close()
-	over := func() {}
+	over := func() bool { return false }
 	if e.Printed != nil {
 		over = e.Printed(s.ID, streamDir(s, properties))
 	}
@@ -236,13 +236,18 @@ func (e *execution) block(ctx context.Context, s doc.Step, properties any) piece
 		Stdout:     st.stdout,
 		Stderr:     st.stderr,
 	})
-	if out.Error != "" {
-		// Lost on a full disk; the result tells it all the same.
-		_, _ = st.stderr.WriteString(out.Error)
+	untold := out.Error
+	if untold != "" { // a full disk does not take it; the result tells it all the same
+		n, _ := st.stderr.WriteString(untold)
+		untold = untold[n:]
 	}
-	over()
+	taken := over()
 	p := piece{Outcome: out}
 	p.stdout, p.stderr = st.texts()
+	p.stderr += untold
+	if e.Discard != nil && out.Status != doc.SuccessAndReboot && e.Discard(taken) {
+		e.discard(streamDir(s, properties))
+	}
 	return p
 }
 

@@ -105,6 +105,35 @@ func TestOnlyARequestedRebootRunsAStepAgain(t *testing.T) {
 	}
 }
 
+// TestOutputIsDiscarded: the files go, the texts are told; a step that asks for
+// a restart keeps them for its next run.
+func TestOutputIsDiscarded(t *testing.T) {
+	t.Parallel()
+	r, _ := run(t, ok, v2("a", "b"))
+	r.Printed = func(id, _ string) func() bool { return func() bool { return id == "a" } }
+	r.Discard = func(taken bool) bool { return taken }
+	_, results, err := r.Execute(t.Context())
+	if err != nil || results[0].StandardOutput != "<a>" || results[1].StandardOutput != "<b>" {
+		t.Fatalf("%+v %v", results, err)
+	}
+	for id, want := range map[string]bool{"a": false, "b": true} {
+		if _, err := os.Stat(filepath.Join(r.Dir, "awsrunShellScript", id, "stdout")); (err == nil) != want {
+			t.Errorf("%s: the file: %v", id, err)
+		}
+	}
+	r, _ = run(t, func(_ context.Context, in step.Input) step.Outcome {
+		io.WriteString(in.Stdout, "first")
+		return step.Outcome{Status: doc.SuccessAndReboot, Code: 194}
+	}, v2("a"))
+	r.Discard = func(bool) bool { return true }
+	if _, _, err := r.Execute(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(r.Dir, "awsrunShellScript", "a", "stdout")); err != nil {
+		t.Error("gone before the restart")
+	}
+}
+
 func TestCancelledStepsAfterTheRunningOne(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -81,6 +81,18 @@ func (st *streams) texts() (stdout, stderr string) {
 	return head(st.stdout, st.from[0]), head(st.stderr, st.from[1])
 }
 
+// discard removes the files of a block; a later block begins them anew.
+func (e *execution) discard(dir string) {
+	for _, base := range []string{"stdout", "stderr"} {
+		name := path.Join(dir, base)
+		if err := e.root.Remove(name); err != nil {
+			e.Log.Warn("remove the output of a step", "file", name, "error", err)
+			continue
+		}
+		delete(e.offsets, name)
+	}
+}
+
 // head reads what a result can hold of a stream, and not more: a script may
 // have written without end.
 func head(f *os.File, from int64) string {

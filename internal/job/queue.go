@@ -68,8 +68,8 @@ type Options struct {
 	// for it fails.
 	Reboot func(ctx context.Context) error
 
-	// Retention of orchestration directories; 0 keeps them.
-	Retention time.Duration
+	// Retention of orchestration directories.
+	Retention Retention
 	// Cleanup says whether a finished job's orchestration directory goes at
 	// once, by the results.
 	Cleanup func([]doc.Result) bool

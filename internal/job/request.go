@@ -32,6 +32,9 @@ type Node struct {
 	DefaultWorkDir  string `json:",omitempty"`
 	// AsInvoker: everything runs as the user who started the agent (-root).
 	AsInvoker bool `json:",omitempty"`
+	// LocalOutputCleanup is Ssm.PluginLocalOutputCleanup: "after-execution",
+	// "after-upload", else the files of steps stay.
+	LocalOutputCleanup string `json:",omitempty"`
 	// Services is where steps find the services of AWS.
 	Services Services `json:",omitzero"`
 }

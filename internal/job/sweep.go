@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"ssmagent/internal/fsys"
@@ -54,31 +55,99 @@ func (q *Queue) sweepGraves(now time.Time) {
 	}
 }
 
-// sweepOrchestration removes directories that were not touched for the
-// retention time and belong to no live job.
+// Retention says what is kept of commands that are over; 0 is no end.
+type Retention struct {
+	Age   time.Duration // since the directory was last touched
+	Bytes int64         // of all directories together
+	Count int
+}
+
+// orchestrated is an orchestration directory of a command that is over.
+type orchestrated struct {
+	name    string
+	touched time.Time
+	bytes   int64
+}
+
+// sweepOrchestration removes the directories that are too old, and the oldest
+// of those that are too many or too large, but none of a live job.
 func (q *Queue) sweepOrchestration(ctx context.Context, root string, now time.Time) {
-	if q.opt.Retention <= 0 {
+	if q.opt.Retention == (Retention{}) {
 		return
 	}
-	names, err := q.opt.FS.ReadDir(root)
+	dirs, err := q.orchestrated(ctx, root)
 	if err != nil {
 		q.log.Warn("look for old orchestration directories", "error", err)
 		return
 	}
-	removed := 0
-	for _, n := range names {
-		if ctx.Err() != nil || removed == maxOrchDirs {
+	for _, d := range q.opt.Retention.beyond(dirs, now) {
+		if ctx.Err() != nil {
 			return
 		}
-		info, err := n.Info()
-		if err != nil || !n.IsDir() || now.Sub(info.ModTime()) <= q.opt.Retention || q.isLive(n.Name()) {
-			continue
-		}
-		removed++
-		if err := fsys.RemoveAll(q.opt.FS, filepath.Join(root, n.Name())); err != nil {
+		if err := fsys.RemoveAll(q.opt.FS, filepath.Join(root, d.name)); err != nil {
 			q.log.Warn("remove an old orchestration directory", "error", err)
 		}
 	}
+}
+
+// beyond are the first of dirs that are not to be kept, at most a batch.
+func (r Retention) beyond(dirs []orchestrated, now time.Time) []orchestrated {
+	slices.SortFunc(dirs, func(a, b orchestrated) int { return a.touched.Compare(b.touched) })
+	var bytes int64
+	for _, d := range dirs {
+		bytes += d.bytes
+	}
+	n := 0
+	for ; n < min(len(dirs), maxOrchDirs); n++ {
+		tooOld := r.Age > 0 && now.Sub(dirs[n].touched) > r.Age
+		tooMuch := r.Bytes > 0 && bytes > r.Bytes || r.Count > 0 && len(dirs)-n > r.Count
+		if !tooOld && !tooMuch {
+			break // the rest is younger
+		}
+		bytes -= dirs[n].bytes
+	}
+	return dirs[:n]
+}
+
+func (q *Queue) orchestrated(ctx context.Context, root string) (dirs []orchestrated, err error) {
+	names, err := q.opt.FS.ReadDir(root)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range names {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		info, err := n.Info()
+		if err != nil || !n.IsDir() || q.isLive(n.Name()) {
+			continue
+		}
+		d := orchestrated{name: n.Name(), touched: info.ModTime()}
+		if q.opt.Retention.Bytes > 0 {
+			d.bytes = size(q.opt.FS, filepath.Join(root, n.Name()), maxDepth)
+		}
+		dirs = append(dirs, d)
+	}
+	return dirs, nil
+}
+
+// maxDepth bounds how far down sizes are looked for.
+const maxDepth = 32
+
+// size is what the files below dir take; what cannot be read counts for nothing.
+func size(f fsys.FS, dir string, depth int) (bytes int64) {
+	names, err := f.ReadDir(dir)
+	if err != nil || depth == 0 {
+		return 0
+	}
+	for _, n := range names {
+		if n.IsDir() {
+			bytes += size(f, filepath.Join(dir, n.Name()), depth-1)
+		} else if info, err := n.Info(); err == nil && info.Mode().IsRegular() {
+			bytes += info.Size()
+		}
+	}
+	return bytes
 }
 
 func (q *Queue) isLive(id string) bool {

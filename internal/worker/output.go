@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -73,6 +74,17 @@ func newOutput(req job.Request, creds aws.CredentialsProvider, d Deps) (*output,
 	return o, nil
 }
 
+// discard is what Ssm.PluginLocalOutputCleanup means to the engine.
+func discard(setting string) func(taken bool) bool {
+	switch setting {
+	case "after-execution":
+		return func(bool) bool { return true }
+	case "after-upload":
+		return func(taken bool) bool { return taken }
+	}
+	return nil
+}
+
 // warn says on the agent's log what could not be handed on.
 func (o *output) warn(what string, err error) {
 	o.mu.Lock()
@@ -81,21 +93,26 @@ func (o *output) warn(what string, err error) {
 }
 
 // printed is engine.Run's.
-func (o *output) printed(stepID, dir string) (over func()) {
+func (o *output) printed(stepID, dir string) (over func() (taken bool)) {
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
+	var lost atomic.Bool
 	if o.req.LogGroup != "" {
 		for _, name := range []string{"stdout", "stderr"} {
 			s := o.tail(stepID, dir, name)
-			wg.Go(func() { s.run(ctx, ended) })
+			wg.Go(func() {
+				if !s.run(ctx, ended) {
+					lost.Store(true)
+				}
+			})
 		}
 	}
-	return func() {
+	return func() bool {
 		defer cancel()
 		close(ended)
-		if o.req.S3Bucket != "" {
-			o.objects(dir)
+		if o.req.S3Bucket != "" && !o.objects(dir) {
+			lost.Store(true)
 		}
 		done := make(chan struct{})
 		go func() {
@@ -110,18 +127,23 @@ func (o *output) printed(stepID, dir string) (over func()) {
 			cancel()
 			<-done
 		}
+		return !lost.Load()
 	}
 }
 
-// objects uploads the files of a step that are not empty.
-func (o *output) objects(dir string) {
+// objects uploads the files of a step that are not empty, and says whether it
+// could.
+func (o *output) objects(dir string) (ok bool) {
 	ctx, done := context.WithTimeout(context.Background(), objectWithin)
 	defer done()
+	ok = true
 	for _, name := range []string{"stdout", "stderr"} {
 		if err := o.object(ctx, path.Join(dir, name)); err != nil {
 			o.warn(path.Join(dir, name), err)
+			ok = false
 		}
 	}
+	return ok
 }
 
 func (o *output) object(ctx context.Context, name string) error {
@@ -162,8 +184,8 @@ func (o *output) tail(stepID, dir, name string) *tail {
 }
 
 // run streams what is new every second, and the rest once the step has ended,
-// until ctx ends.
-func (t *tail) run(ctx context.Context, ended <-chan struct{}) {
+// until ctx ends. It says whether all of it was taken.
+func (t *tail) run(ctx context.Context, ended <-chan struct{}) bool {
 	timer := t.o.clock.NewTimer(tick)
 	defer timer.Stop()
 	for {
@@ -171,7 +193,7 @@ func (t *tail) run(ctx context.Context, ended <-chan struct{}) {
 		case <-timer.C():
 			if err := t.push(ctx, false); upload.Missing(err) {
 				t.o.warn(t.what, err)
-				return
+				return false
 			}
 			timer.Reset(tick) // after an error the same lines at the next
 			continue
@@ -187,7 +209,7 @@ func (t *tail) run(ctx context.Context, ended <-chan struct{}) {
 		if err != nil {
 			t.o.warn(t.what, err)
 		}
-		return
+		return err == nil
 	}
 }
 

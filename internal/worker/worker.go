@@ -136,6 +136,7 @@ func execute(ctx context.Context, a *agents, req job.Request, o job.Order, rec *
 		Plugins: d.Plugins(req, a), Done: rec.was, Started: rec.progress.Started(), Interrupted: o.Interrupted,
 		S3Bucket: req.S3Bucket, S3KeyPrefix: req.S3KeyPrefix, Recorder: rec,
 	}
+	run.Discard = discard(req.Node.LocalOutputCleanup)
 	if req.S3Bucket != "" || req.LogGroup != "" {
 		if out, oerr := newOutput(req, a, d); oerr != nil {
 			fmt.Fprintf(d.Stderr, "%s: the output of command %s is not uploaded: %v\n", job.WorkerName, req.ID, oerr)

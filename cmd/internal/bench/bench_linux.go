@@ -133,7 +133,7 @@ func (b *bench) run() error {
 		steps []func(context.Context) error
 	}{
 		{"", []func(context.Context) error{b.setUp, b.startStop, b.size}},
-		{"commands", []func(context.Context) error{b.single, b.queued, b.worker}},
+		{"commands", []func(context.Context) error{b.single, b.queued, b.worker, b.wide, b.long}},
 		{"prompt", []func(context.Context) error{b.prompt}},
 		{"keys", []func(context.Context) error{b.echo, b.echoPlugin, b.echoBeside}},
 		{"output", []func(context.Context) error{b.flood}},

@@ -56,7 +56,10 @@ func (p Plugin) run(ctx context.Context, spec proc.Spec, in step.Input, timeout 
 			lost = err
 		}
 	}
-	if lost != nil {
+	if lost != nil { // whoever reads the output must not take it for the whole
+		if o.Status == doc.Success {
+			o.Status = doc.Failed
+		}
 		o.Error = fmt.Sprintf("the step's output is not complete: %v%s", lost, remedy(lost))
 	}
 	return o

@@ -221,7 +221,7 @@ func TestFullDiskDoesNotStopTheScript(t *testing.T) {
 	in := at(dir, "s", "head -c 1000000 /dev/zero", "touch "+dir+"/end")
 	in.Stdout = &fullWriter{n: 100 << 10}
 	out := sh().Run(t.Context(), in)
-	if out.Status != doc.Success || !strings.Contains(out.Error, "not complete") || !strings.Contains(out.Error, "free space") {
+	if out.Status != doc.Failed || !strings.Contains(out.Error, "not complete") || !strings.Contains(out.Error, "free space") {
 		t.Errorf("%+v", out)
 	}
 	if _, err := os.Stat(dir + "/end"); err != nil {
