@@ -3,6 +3,9 @@ package job
 import (
 	"context"
 	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -67,5 +70,51 @@ func TestEarlyWorkerOfAJobThatCannotBeSavedEnds(t *testing.T) {
 	}
 	if left, err := disk.ReadDir(o.Dir); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// TestAtMostSoManyRunInTheOrderOfDelivery: Mds.CommandWorkersLimit holds also
+// for workers that are started early, and nothing overtakes.
+func TestAtMostSoManyRunInTheOrderOfDelivery(t *testing.T) {
+	t.Parallel()
+	o := refusing(fsystest.NewDisk(), newSink(), clock.Real{})
+	o.Buffer, o.Workers, o.Retries = 10, 2, 0
+	type started struct {
+		id     string
+		worker *idler
+	}
+	starts := make(chan started, 10)
+	o.Start = func(s proc.Spec) (proc.Process, error) {
+		w := &idler{killed: make(chan struct{})}
+		starts <- started{filepath.Base(s.Args[1]), w}
+		return w, nil
+	}
+	q, _ := run(t, o)
+	for _, id := range []string{"e", "d", "c", "b", "a"} {
+		if err := q.Submit(t.Context(), request(id, "one")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	running := []started{<-starts, <-starts}
+	for len(running) > 0 {
+		slices.SortFunc(running, func(a, b started) int { return strings.Compare(b.id, a.id) }) // two may begin together
+		for _, s := range running {
+			got = append(got, s.id)
+		}
+		if len(starts) != 0 {
+			t.Errorf("%d more began beside %v", len(starts), got)
+		}
+		for _, s := range running {
+			_ = s.worker.Kill()
+		}
+		next := min(2, 5-len(got))
+		running = running[:0]
+		for range next {
+			running = append(running, <-starts)
+		}
+	}
+	if want := "e d c b a"; strings.Join(got, " ") != want {
+		t.Errorf("they ran in the order %v, want %s", got, want)
 	}
 }
