@@ -42,7 +42,7 @@ test-unit: ## unit and property tests
 test-e2e: build ## real processes over real sockets, driven by other people's clients
 	scripts/need.sh asciinema aws node npm tmux ssh sshd ssh-keygen vi less top rsync ip unshare
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin $(TOOLS)/npm/node_modules
-	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 4m ./internal/e2e/...
+	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m ./internal/e2e/...
 
 bench: build $(TOOLS)/session-manager-plugin ## timings and sizes of the real processes, into build/bench.json
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go run ./cmd/internal/bench -plugin $(TOOLS)/session-manager-plugin -out build/bench.json
