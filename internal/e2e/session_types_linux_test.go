@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"ssmagent/internal/client/clienttest"
 )
 
 // with is the AWS CLI's way to name a document and its parameters.
@@ -320,4 +322,60 @@ func TestStockSSHStyle(t *testing.T) {
 	pe.ends()
 	p.history(n.id, 1)
 	n.noShells()
+}
+
+// cutting cuts whenever so many more bytes were read.
+type cutting struct {
+	io.Reader
+	proxy       *clienttest.Proxy
+	every, left int
+}
+
+func (c *cutting) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	if c.left -= n; c.left <= 0 {
+		c.left = c.every
+		c.proxy.Cut()
+	}
+	return n, err
+}
+
+// TestStockForwardCuts: the agent's socket is cut again and again while the
+// official plugin carries 64 MiB down and 4 MiB up; not a byte is lost or comes
+// twice.
+func TestStockForwardCuts(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	n := p.node(&ssm.CreateActivationInput{})
+	agent := p.through(n, 11)
+	srv, sum := bulk(t, 64<<20)
+	pe := script(t, p.stock(n.id, with(t, "AWS-StartPortForwardingSession", map[string]string{"portNumber": portOf(t, srv.URL)})...))
+	local := pe.sees(`Port (\d+) opened for sessionId`)[1]
+	pe.sees(`Waiting for connections`)
+	c := browser(to("tcp", "127.0.0.1:"+local))
+	c.Timeout = 0
+	before := agent.Cuts()
+	resp, err := c.Get("http://forwarded/bulk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, &cutting{resp.Body, agent, 3 << 20, 3 << 20}); err != nil || [32]byte(h.Sum(nil)) != sum {
+		t.Errorf("what came is not what was sent: %v", err)
+	}
+	if cuts := agent.Cuts() - before; cuts < 20 {
+		t.Errorf("%d cuts: too few, nothing was tested", cuts)
+	}
+	// Few cuts on the way up: what they cost the plugin sends again one frame
+	// at a time.
+	up := noise(12, 4<<20)
+	resp, err = c.Post("http://forwarded/sum", "", &cutting{bytes.NewReader(up), agent, 3 << 19, 3 << 19})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if b, err := io.ReadAll(resp.Body); err != nil || string(b) != digest(up) {
+		t.Errorf("the sum of what went up is %s, %v", b, err)
+	}
 }
