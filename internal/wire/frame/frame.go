@@ -100,6 +100,19 @@ func (m Message) Append(b []byte) ([]byte, error) {
 // than the stock reader where that one would crash: the header must be whole
 // and both lengths must agree with the bytes that are there.
 func Unmarshal(b []byte) (Message, error) {
+	m, err := Trust(b)
+	if err != nil {
+		return Message{}, err
+	}
+	sum := sha256.Sum256(m.Payload)
+	m.DigestOK = bytes.Equal(sum[:], b[80:112])
+	return m, nil
+}
+
+// Trust is Unmarshal for frames of a peer that is known to make digests of what
+// it sends: none is made here, which is a quarter of the work, and DigestOK is
+// taken for granted.
+func Trust(b []byte) (Message, error) {
 	be := binary.BigEndian
 	switch {
 	case len(b) < HeaderSize:
@@ -128,8 +141,7 @@ func Unmarshal(b []byte) (Message, error) {
 	m.Created = time.UnixMilli(int64(ms)).UTC()
 	copy(m.ID[8:], b[64:72])
 	copy(m.ID[:8], b[72:80])
-	sum := sha256.Sum256(m.Payload)
-	m.DigestOK = bytes.Equal(sum[:], b[80:112])
+	m.DigestOK = true
 	return m, nil
 }
 

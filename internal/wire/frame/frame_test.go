@@ -258,6 +258,9 @@ func FuzzUnmarshal(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := Unmarshal(b)
+		if trusted, terr := Trust(b); (terr == nil) != (err == nil) || err == nil && (trusted.Sequence != m.Sequence || trusted.ID != m.ID || trusted.Type != m.Type || !bytes.Equal(trusted.Payload, m.Payload) || !trusted.DigestOK) {
+			t.Fatalf("Trust gives %+v, %v; Unmarshal %+v, %v", trusted, terr, m, err)
+		}
 		if err != nil {
 			if !errors.Is(err, ErrInvalid) {
 				t.Fatalf("error without cause: %v", err)
