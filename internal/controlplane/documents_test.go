@@ -302,9 +302,10 @@ func TestListDocuments(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	const ownCommands = "AWS-RunDocument AWS-RunPowerShellScript AWS-RunRemoteScript AWS-RunShellScript"
 	const ownSessions = "AWS-StartInteractiveCommand AWS-StartNonInteractiveCommand AWS-StartPortForwardingSession " +
 		"AWS-StartPortForwardingSessionToRemoteHost AWS-StartPortForwardingSessionToSocket AWS-StartSSHSession"
-	all := slices.Concat([]string{"AWS-RunPowerShellScript", "AWS-RunShellScript"}, strings.Fields(ownSessions), []string{"Lab-One", "Lab-Two", "Shell"})
+	all := slices.Concat(strings.Fields(ownCommands), strings.Fields(ownSessions), []string{"Lab-One", "Lab-Two", "Shell"})
 	var seen []string
 	pages := ssm.NewListDocumentsPaginator(c, &ssm.ListDocumentsInput{MaxResults: aws.Int32(1)})
 	for pages.HasMorePages() {
@@ -323,8 +324,8 @@ func TestListDocuments(t *testing.T) {
 		want   string
 	}{
 		{"Name", []string{"Lab-"}, "Lab-One Lab-Two"}, {"Name", []string{"Shell", "AWS-RunP"}, "AWS-RunPowerShellScript Shell"}, {"Name", []string{"x"}, ""},
-		{"Owner", []string{"Amazon"}, "AWS-RunPowerShellScript AWS-RunShellScript " + ownSessions}, {"Owner", []string{"Self"}, "Lab-One Lab-Two Shell"}, {"Owner", []string{"ThirdParty"}, ""},
-		{"Owner", []string{"me"}, "ValidationException"}, {"PlatformTypes", []string{"Windows"}, "AWS-RunPowerShellScript " + ownSessions + " Lab-Two Shell"},
+		{"Owner", []string{"Amazon"}, ownCommands + " " + ownSessions}, {"Owner", []string{"Self"}, "Lab-One Lab-Two Shell"}, {"Owner", []string{"ThirdParty"}, ""},
+		{"Owner", []string{"me"}, "ValidationException"}, {"PlatformTypes", []string{"Windows"}, "AWS-RunDocument AWS-RunPowerShellScript AWS-RunRemoteScript " + ownSessions + " Lab-Two Shell"},
 		{"PlatformTypes", []string{"BeOS"}, "ValidationException"}, {"DocumentType", []string{"Session"}, ownSessions + " Shell"}, {"TargetType", []string{"/AWS::EC2::Instance"}, "Lab-Two"},
 		{"SearchKeyword", []string{"POWER"}, "AWS-RunPowerShellScript"}, {"tag:site", []string{"lab"}, "Lab-One"}, {"tag:site", []string{"home"}, ""},
 		{"Colour", []string{"red"}, "InvalidFilterKey"}, {"Name", nil, "ValidationException"},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/signal"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,9 @@ func TestMain(m *testing.M) {
 	case len(args) == 1 && args[0] == "fail":
 		os.Exit(3)
 	case len(args) == 1 && args[0] == "hang":
-		select {}
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, os.Interrupt) // with nothing to wait for the runtime would end us
+		<-c
 	default:
 		os.Exit(m.Run())
 	}
