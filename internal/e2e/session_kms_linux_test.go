@@ -143,7 +143,7 @@ func TestEncryptedShell(t *testing.T) {
 		works(t, pe)
 		pe.types(typedSecret + "\n")
 		pe.sees(`\n` + printedSecret)
-		pe.sees(`\[prompt\] `)
+		pe.sees(`[\n ]\[prompt\] `)
 		// With the echo off, what is typed goes one way only.
 		pe.types("stty -echo; printf 'go%s' on; read word; stty echo; echo ${#word}\n")
 		pe.sees(`goon`)

@@ -38,7 +38,7 @@ func TestSessionLogs(t *testing.T) {
 	open := func(doc string) (pe *person, id string) {
 		pe = sit(t, p.shell(p.url, n.id, "-document", doc), 132, 43)
 		id = pe.sees(`session (\S+) on ` + n.id)[1]
-		pe.sees(`\[prompt\] `)
+		pe.sees(`[\n ]\[prompt\] `) // not what the profile was typed as
 		pe.types("echo $((6*7)) 'grüße'; printf '\\033[31mred\\033[0m\\n'\n")
 		pe.sees(`\nred?|red`)
 		return pe, id
