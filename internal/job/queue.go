@@ -287,7 +287,7 @@ func (q *Queue) enter(ctx context.Context, id string) (leave func(), err error) 
 			err = ErrClosed
 		case q.live[id] != nil:
 			err = ErrDuplicate
-		case len(q.pending)+len(q.entering) >= max(q.opt.Buffer, 1):
+		case len(q.pending)+len(q.entering)-q.early >= max(q.opt.Buffer, 1): // who has a place does not wait
 			if (Dir{FS: q.opt.FS, Path: filepath.Join(q.opt.Dir, id)}).exists() {
 				err = ErrDuplicate
 			} else {
@@ -350,5 +350,11 @@ func (q *Queue) Cancel(ctx context.Context, id string) (bool, error) {
 func (q *Queue) Live() (waiting, running int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.pending), q.running
+	waiting, running = len(q.pending), q.running
+	for _, e := range q.pending {
+		if e.place { // its worker was started early
+			waiting, running = waiting-1, running+1
+		}
+	}
+	return waiting, running
 }
