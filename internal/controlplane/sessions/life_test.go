@@ -321,6 +321,29 @@ func TestAdmit(t *testing.T) {
 	})
 }
 
+// TestAdmitAtTheEnd: a session that ends while its client is admitted tells it
+// why.
+func TestAdmitAtTheEnd(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	out := l.start()
+	before, err := l.spend(out.SessionId, "", out.TokenValue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const why = "too many open files"
+	if err := l.TaskComplete(nodeA, done(out.SessionId, "Failed", why)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = l.enter(before, "")
+	if over, ok := errors.AsType[*Over](err); !ok || over.Text != why {
+		t.Errorf("the client: %v", err)
+	}
+	if _, err := l.enter(before, nodeA); !errors.Is(err, ErrTerminated) {
+		t.Errorf("the agent: %v", err)
+	}
+}
+
 func TestRetention(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)

@@ -67,7 +67,15 @@ func (o *Over) Unwrap() error { return ErrTerminated }
 // when node is "". The error is ErrUnknown, ErrForeign, ErrTerminated (an
 // *Over perhaps), ErrToken or the store's.
 func (s *Service) Admit(id, node, token string) (Admission, error) {
-	var before Session
+	r, err := s.spend(id, node, token)
+	if err != nil {
+		return Admission{}, err
+	}
+	return s.enter(r, node)
+}
+
+// spend uses up a token. It returns the session as it was before.
+func (s *Service) spend(id, node, token string) (before Session, err error) {
 	var over *Over
 	use := func(tx *store.Tx) (r Session, err error) {
 		r, err = session(tx, id, node)
@@ -90,9 +98,9 @@ func (s *Service) Admit(id, node, token string) (Admission, error) {
 	}
 	// Looking first keeps those who guess away from the commits of others.
 	if err := s.db.View(func(tx *store.Tx) error { _, err := use(tx); return err }); err != nil {
-		return Admission{}, err
+		return before, err
 	}
-	err := s.db.Update(func(tx *store.Tx) error {
+	err = s.db.Update(func(tx *store.Tx) error {
 		r, err := use(tx)
 		if err != nil {
 			return err
@@ -107,21 +115,39 @@ func (s *Service) Admit(id, node, token string) (Admission, error) {
 		}
 		return Sessions.Put(tx, id, r)
 	})
-	switch {
-	case err != nil:
-		return Admission{}, err
-	case over != nil:
-		return Admission{}, over
+	if err == nil && over != nil {
+		return before, over
 	}
-	return s.admitted(before, node != "")
+	return before, err
 }
 
-func (s *Service) admitted(r Session, agent bool) (Admission, error) {
+// enter admits a side whose token is used up. Its session may have ended
+// since: a client then reads why, as one that comes later does.
+func (s *Service) enter(before Session, node string) (Admission, error) {
+	a, ok := s.admitted(before, node != "")
+	switch {
+	case ok:
+		return a, nil
+	case node != "":
+		return a, fmt.Errorf("%w: %s", ErrTerminated, before.ID)
+	}
+	err := s.db.View(func(tx *store.Tx) error {
+		r, _, err := Sessions.Get(tx, before.ID)
+		if err != nil {
+			return err
+		}
+		return &Over{r.Details}
+	})
+	return a, err
+}
+
+// admitted is false for a session that has ended.
+func (s *Service) admitted(r Session, agent bool) (a Admission, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.live[r.ID]
 	if l == nil || !l.ended.IsZero() {
-		return Admission{}, fmt.Errorf("%w: %s", ErrTerminated, r.ID)
+		return Admission{}, false
 	}
 	if agent {
 		l.opened = true
@@ -129,7 +155,7 @@ func (s *Service) admitted(r Session, agent bool) (Admission, error) {
 	} else {
 		l.seen = true
 	}
-	return Admission{Node: r.NodeID, Activity: &l.activity, Seen: r.Seen}, nil
+	return Admission{Node: r.NodeID, Activity: &l.activity, Seen: r.Seen}, true
 }
 
 // AgentState takes the agent's word about how its session stands.
