@@ -40,7 +40,7 @@ func module() Rules {
 				"internal/controlplane/auth", "internal/controlplane/nodes", "internal/controlplane/documents",
 				"internal/controlplane/kms", "internal/datakey",
 				"internal/controlplane/logs", "internal/session/transcript",
-				"internal/step/content", "internal/step/rundocument", "internal/step/domainjoin"},
+				"internal/step/content", "internal/step/rundocument", "internal/step/domainjoin", "internal/step/docker"},
 			// 4: flows
 			{"internal/worker", "internal/session/worker", "internal/command", "internal/offline", "internal/session", "internal/controlplane/commands",
 				"internal/services",

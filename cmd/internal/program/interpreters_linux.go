@@ -15,6 +15,10 @@ func interpreters() map[string]runscript.Interpreter {
 	}
 }
 
+// noShell says what exit codes mean of programs that steps run without a
+// shell.
+func noShell() runscript.Interpreter { return interpreters()["aws:runShellScript"] }
+
 // detach keeps the terminal's Ctrl-C from the child: its parent ends it in
 // order, and the kernel does when the parent is killed.
 func detach(c *exec.Cmd) {

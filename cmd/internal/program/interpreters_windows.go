@@ -17,6 +17,10 @@ func interpreters() map[string]runscript.Interpreter {
 	return map[string]runscript.Interpreter{"aws:runPowerShellScript": runscript.WindowsPowerShell(path)}
 }
 
+// noShell says what exit codes mean of programs that steps run without a
+// shell.
+func noShell() runscript.Interpreter { return interpreters()["aws:runPowerShellScript"] }
+
 // detach keeps the console's Ctrl-C from the child: its parent ends it.
 func detach(c *exec.Cmd) {
 	c.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.CREATE_NEW_PROCESS_GROUP}

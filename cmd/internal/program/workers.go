@@ -13,6 +13,7 @@ import (
 	"ssmagent/internal/services"
 	"ssmagent/internal/step"
 	"ssmagent/internal/step/content"
+	"ssmagent/internal/step/docker"
 	"ssmagent/internal/step/domainjoin"
 	"ssmagent/internal/step/rundocument"
 	"ssmagent/internal/step/runscript"
@@ -40,19 +41,25 @@ func plugins(r job.Request, creds aws.CredentialsProvider) step.Set {
 	if r.Node.PlatformType == doc.Windows {
 		set["aws:updateAgent"] = missing{"aws:updateAgent updates EC2Config, which is obsolete; update the agent with aws:updateSsmAgent"}
 	}
+	scripts := runscript.Plugin{
+		Starter: proc.Start, KillTree: proc.KillDescendants, Snapshot: proc.Descendants,
+		Extra:      r.Node.Variables(),
+		DefaultDir: r.Node.DefaultWorkDir,
+	}
 	for action, i := range interpreters() {
-		set[action] = runscript.Plugin{
-			Interpreter: i, Starter: proc.Start, KillTree: proc.KillDescendants, Snapshot: proc.Descendants,
-			Extra:      r.Node.Variables(),
-			DefaultDir: r.Node.DefaultWorkDir,
-		}
+		scripts.Interpreter = i
+		set[action] = scripts
 	}
 	calls := services.New(services.Options{Node: r.Node.Services, Credentials: creds, FS: secfile.OS(), Clock: clock.Real{}})
 	env := environ.Inherited(os.Environ())
+	find := func(name string) (string, error) { return findProgram(name, env) }
+	scripts.Interpreter = noShell()
+	set["aws:runDockerAction"] = docker.Action{Exec: scripts.Exec, FindProgram: find}
+	set["aws:configureDocker"] = docker.Configure{Exec: scripts.Exec, FindProgram: find, Platform: r.Node.PlatformName}
 	set["aws:downloadContent"] = content.Plugin{
 		HTTP: calls.HTTP, Credentials: creds, Region: r.Node.Region, S3: r.Node.Services.S3, UserAgent: r.Node.Services.UserAgent,
 		Secret: calls.Secret, Document: calls.Document, Start: proc.Start, Env: withHome(env), Clock: clock.Real{},
-		FindProgram: func(name string) (string, error) { return findProgram(name, env) },
+		FindProgram: find,
 	}
 	if r.Node.PlatformType == doc.Linux {
 		set["aws:domainJoin"] = domainjoin.Plugin{Region: r.Node.Region, Env: append(withHome(env), r.Node.Variables()...), Shell: "/bin/sh", Start: proc.Start, Clock: clock.Real{}}
@@ -79,7 +86,7 @@ func later() map[string]string {
 	script := "is not supported by ssmagent " + version + ": run the step with a script, or on a node with the stock agent"
 	flow := ", which ssmagent " + version + " does not have yet: run the document on a node with the stock agent until then"
 	return map[string]string{
-		"aws:configurePackage": script, "aws:configureDocker": script, "aws:runDockerAction": script,
+		"aws:configurePackage":   script,
 		"aws:softwareInventory":  "needs the agent's inventory" + flow,
 		"aws:refreshAssociation": "needs the agent's associations" + flow,
 		"aws:updateSsmAgent":     "needs the agent's updater" + flow,
