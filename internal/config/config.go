@@ -23,8 +23,8 @@ type Config struct {
 type Profile struct {
 	ShareCreds        bool
 	ShareProfile      string
-	ForceUpdateCreds  bool // without effect, as in the stock agent
-	KeyAutoRotateDays int  // 0 to 365; 0 is never
+	ForceUpdateCreds  bool
+	KeyAutoRotateDays int // 0 to 365; 0 is never
 }
 
 // Mds is the message delivery service (ec2messages) and the command workers.
@@ -130,6 +130,9 @@ type SSMAgent struct {
 	// CABundle is the absolute path of a PEM file whose certificates are
 	// trusted, besides the system's, for all traffic of the agent.
 	CABundle string
+	// UseFIPSEndpoint and UseDualStackEndpoint choose among AWS's hosts where no
+	// endpoint is named.
+	UseFIPSEndpoint, UseDualStackEndpoint bool
 	// LargePayloads has port sessions send stock clients payloads of 32 KiB also
 	// through AWS's gateway. Through any other they always do.
 	LargePayloads bool

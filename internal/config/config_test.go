@@ -30,11 +30,14 @@ func TestEmptyFileIsDefault(t *testing.T) {
 	}
 }
 
+// templateFile is what packages install beside the configuration.
+const templateFile = "../../packaging/amazon-ssm-agent.json.template"
+
 // TestTemplate loads the members of the stock template, in which some words
 // are empty; nothing of it deserves a warning.
 func TestTemplate(t *testing.T) {
 	t.Parallel()
-	f, err := os.Open("testdata/template.json")
+	f, err := os.Open(templateFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,6 +133,17 @@ func TestUnknownKeys(t *testing.T) {
 	if len(w) != 2 || w[0].Line != 3 || w[0].Field != "Mds.Sepp" || w[1].Line != 5 || w[1].Field != "Extra" {
 		t.Errorf("%v", w)
 	}
+	for text, want := range map[string]string{
+		`{"Mds":{"ComandWorkersLimit":1}}`:       "line 1: Mds.ComandWorkersLimit: unknown setting, ignored; did you mean Mds.CommandWorkersLimit?",
+		`{"CommandWorkersLimit":1}`:              "did you mean Mds.CommandWorkersLimit?",
+		`{"Agent":{"healthFrequencyMinutes":1}}`: "did you mean Ssm.HealthFrequencyMinutes?",
+		`{"mdss":{}}`:                            "did you mean Mds?",
+		`{"Profile":{"Colour":"red"}}`:           "remove it",
+	} {
+		if _, w := load(t, text); len(w) != 1 || !strings.HasSuffix(w[0].String(), want) && !strings.Contains(w[0].Message, want) {
+			t.Errorf("%s: %v, want %q", text, w, want)
+		}
+	}
 }
 
 // TestAllFaultsAtOnce: each with its line, its field and what to write.
@@ -159,7 +173,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		`line 4: Agent: must be a JSON object, { … }`,
 		`line 5: Identity.ConsumptionOrder: must be a list of strings, not "EC2"`,
 		`line 7: Identity.CustomIdentities[1].InstanceID: must be a string, not 7`,
-		`line 8: ssmagent.CaBundel: there is no such setting; known here: CABundle, LargePayloads, LogsEndpoint, Recordings, Audit, Commands`,
+		`line 8: ssmagent.CaBundel: there is no such setting; known here: CABundle, UseFIPSEndpoint, UseDualStackEndpoint, LargePayloads, LogsEndpoint, Recordings, Audit, Commands`,
 		`line 9: ssmagent.CABundle: "relative.pem" must be an absolute path of a PEM file`,
 	}
 	want = slices.Insert(want, 6, `line 10: ssmagent.Recordings.MaxMB: there is no such setting; known here: Mode, WhenFailing, MaxAgeHours, MaxMiB, MaxCount`,
@@ -175,11 +189,12 @@ func TestAllFaultsAtOnce(t *testing.T) {
 func TestNoJSON(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ text, says string }{
-		"empty":       {"", "line 1: not JSON"},
-		"cut":         {"{\n\"Mds\": {", "line 2: not JSON"},
-		"comment":     {"{\n\n// no\n}", "line 3: not JSON"},
-		"two":         {"{}\n{}", "line 2: not JSON"},
+		"empty":       {"", "line 1, column 1: not JSON"},
+		"cut":         {"{\n\"Mds\": {", "line 2, column 8: not JSON"},
+		"comment":     {"{\n\n// no\n}", "line 3, column 1: not JSON"},
+		"two":         {"{}\n  {}", "line 2, column 3: not JSON"},
 		"mark":        {"\xef\xbb\xbf{}", "byte-order mark"},
+		"wide":        {"{\n\"Ä\": x}", "line 2, column 6: not JSON"},
 		"list":        {" [] ", "one JSON object"},
 		"null":        {"null", "one JSON object"},
 		"deep":        {strings.Repeat(`{"Mds":`, 20000), "not JSON"},
@@ -196,6 +211,21 @@ func TestNoJSON(t *testing.T) {
 	}
 	if _, _, err := Load(iotest.ErrReader(errors.New("gone"))); err == nil {
 		t.Error("a failing reader")
+	}
+}
+
+func TestEndpointsThatAreNone(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"{\n\"Ssm\":{\"Endpoint\":\"ftp://x\"}}":           `line 2: Ssm.Endpoint "ftp://x" is not a URL like https://host:port`,
+		"{\n\n\"Mgs\":{\"Region\":\"a/b\"}}":               `line 3: region "a/b" is not a region's name`,
+		"{\"Agent\":{\"ServiceDomain\":\"a b\"}}":          "line 1: Agent.ServiceDomain",
+		"{\"ssmagent\":{\n\"LogsEndpoint\":\"https://\"}}": "line 2: ssmagent.LogsEndpoint",
+	} {
+		_, _, err := Load(strings.NewReader(text))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), "\n") > 0 && !strings.Contains(text, "Domain") {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
 	}
 }
 
@@ -239,7 +269,7 @@ func TestComplete(t *testing.T) {
 }
 
 func FuzzLoad(f *testing.F) {
-	template, err := os.ReadFile("testdata/template.json")
+	template, err := os.ReadFile(templateFile)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -60,11 +60,28 @@ func (c Config) Endpoint(service, region string) (string, error) {
 		return "", fmt.Errorf("region %q is not a region's name (letters, digits and hyphens, at most 100); "+
 			"register with the right -region or correct the configuration", abbreviate([]byte(region)))
 	}
-	domain := c.Agent.ServiceDomain
-	if domain == "" {
-		domain = domainOf(region)
+	return checked("Agent.ServiceDomain", "https://"+c.host(service, region))
+}
+
+// host is the computed host of a service. A region without the host that was
+// asked for has no such name: nothing falls back to another.
+func (c Config) host(service, region string) string {
+	fips, dual := c.SSMAgent.UseFIPSEndpoint, c.SSMAgent.UseDualStackEndpoint
+	label, p := service, partitionOf(region)
+	// The plain hosts of these services are the FIPS ones there.
+	if fips && (dual || !strings.HasPrefix(region, "us-gov-") || service != ServiceSSM && service != ServiceLogs && service != ServiceMDS && service != ServiceMGS) {
+		label += "-fips"
 	}
-	return checked("Agent.ServiceDomain", "https://"+service+"."+region+"."+domain)
+	domain := p.domain
+	switch {
+	case c.Agent.ServiceDomain != "":
+		domain = c.Agent.ServiceDomain
+	case dual && service == ServiceS3:
+		label += ".dualstack"
+	case dual:
+		domain = p.dual
+	}
+	return label + "." + region + "." + domain
 }
 
 // BucketEndpoint is the endpoint of S3 with {region} in place of the region,
@@ -74,7 +91,7 @@ func (c Config) BucketEndpoint(region string) (string, error) {
 	if err != nil || c.S3.Endpoint != "" {
 		return e, err
 	}
-	return strings.Replace(e, "://"+ServiceS3+"."+region+".", "://"+ServiceS3+".{region}.", 1), nil
+	return strings.Replace(e, "."+region+".", ".{region}.", 1), nil
 }
 
 // SigningRegion is the region in signatures for a service, for a node in
@@ -93,28 +110,28 @@ var regionRule = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompil
 
 func validRegion(r string) bool { return regionRule().MatchString(r) }
 
-// awsDomain is the domain of services in most regions.
-const awsDomain = "amazonaws.com"
+// partition is a part of AWS: regions whose names begin alike.
+type partition struct {
+	prefix string // empty: all that no other has
+	domain string
+	dual   string // the domain of hosts that have IPv4 and IPv6
+}
 
-// otherDomains are those in regions of certain names.
-func otherDomains() [][2]string {
-	return [][2]string{
-		{"cn-", "amazonaws.com.cn"},
-		{"us-iso-", "c2s.ic.gov"},
-		{"us-isob-", "sc2s.sgov.gov"},
-		{"us-isof-", "csp.hci.ic.gov"},
-		{"eu-isoe-", "cloud.adc-e.uk"},
-		{"eusc-de-", "amazonaws.eu"},
+func partitions() []partition {
+	return []partition{
+		{"cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn"},
+		{"us-iso-", "c2s.ic.gov", "api.aws.ic.gov"},
+		{"us-isob-", "sc2s.sgov.gov", "api.aws.scloud"},
+		{"us-isof-", "csp.hci.ic.gov", "api.aws.hci.ic.gov"},
+		{"eu-isoe-", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"},
+		{"eusc-de-", "amazonaws.eu", "api.amazonwebservices.eu"},
+		{"", "amazonaws.com", "api.aws"},
 	}
 }
 
-func domainOf(region string) string {
-	for _, d := range otherDomains() {
-		if strings.HasPrefix(region, d[0]) {
-			return d[1]
-		}
-	}
-	return awsDomain
+func partitionOf(region string) partition {
+	all := partitions()
+	return all[slices.IndexFunc(all, func(p partition) bool { return strings.HasPrefix(region, p.prefix) })]
 }
 
 // OfAWS says whether the URL of an endpoint is one of AWS's.
@@ -124,8 +141,9 @@ func OfAWS(endpoint string) bool {
 		return true
 	}
 	host := "." + strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
-	return strings.HasSuffix(host, "."+awsDomain) ||
-		slices.ContainsFunc(otherDomains(), func(d [2]string) bool { return strings.HasSuffix(host, "."+d[1]) })
+	return slices.ContainsFunc(partitions(), func(p partition) bool {
+		return strings.HasSuffix(host, "."+p.domain) || strings.HasSuffix(host, "."+p.dual)
+	})
 }
 
 // override takes http and https as written, and a bare host as https.

@@ -8,11 +8,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // MaxFile is the size in bytes above which a configuration file is refused.
@@ -32,12 +32,16 @@ func (w Warning) String() string {
 // Error is one fault of the file. Load joins all of them.
 type Error struct {
 	Line    int
+	Column  int    // in characters, from 1; 0: not known
 	Field   string // empty for faults of syntax
 	Message string // cause and remedy
 }
 
 func (e *Error) Error() string {
-	if e.Field == "" {
+	switch {
+	case e.Field == "" && e.Column > 0:
+		return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Message)
+	case e.Field == "":
 		return fmt.Sprintf("line %d: %s", e.Line, e.Message)
 	}
 	return fmt.Sprintf("line %d: %s: %s", e.Line, e.Field, e.Message)
@@ -74,7 +78,7 @@ func Load(r io.Reader) (Config, []Warning, error) {
 	if len(text) > MaxFile {
 		return cfg, nil, fmt.Errorf("the file is larger than %d bytes; is it the right one?", MaxFile)
 	}
-	d := &decoder{text: text, lines: map[string]int{}}
+	d := &decoder{text: text, lines: map[string]int{}, rules: rules()}
 	for i, c := range text {
 		if c == '\n' {
 			d.breaks = append(d.breaks, i)
@@ -93,6 +97,7 @@ type decoder struct {
 	text     []byte
 	breaks   []int          // offsets of the line feeds
 	lines    map[string]int // field -> line
+	rules    []rule
 	warnings []Warning
 	errs     []error
 }
@@ -100,6 +105,13 @@ type decoder struct {
 func (d *decoder) line(offset int) int {
 	n, _ := slices.BinarySearch(d.breaks, offset)
 	return 1 + n
+}
+
+// column counts characters, as editors do.
+func (d *decoder) column(offset int) int {
+	offset = min(max(offset, 0), len(d.text))
+	start := bytes.LastIndexByte(d.text[:offset], '\n') + 1
+	return 1 + utf8.RuneCount(d.text[start:offset])
 }
 
 func (d *decoder) fail(line int, field, format string, args ...any) {
@@ -120,7 +132,8 @@ func (d *decoder) syntax() error {
 	var se *json.SyntaxError
 	switch {
 	case errors.As(err, &se):
-		return &Error{Line: d.line(int(se.Offset) - 1), Message: fmt.Sprintf("not JSON: %v; correct the file or remove it to use the defaults", se)}
+		at := int(se.Offset) - 1
+		return &Error{Line: d.line(at), Column: d.column(at), Message: fmt.Sprintf("not JSON: %v; correct the file or remove it to use the defaults", se)}
 	case err != nil:
 		return &Error{Line: 1, Message: fmt.Sprintf("not JSON: %v; correct the file or remove it to use the defaults", err)}
 	case v[0] != '{':
@@ -205,7 +218,7 @@ func (d *decoder) unknown(t reflect.Type, path, key string, line int) {
 		d.fail(line, name, "there is no such setting; known here: %s", strings.Join(names(t), ", "))
 		return
 	}
-	d.warnings = append(d.warnings, Warning{Line: line, Field: name, Message: "unknown setting, ignored"})
+	d.warnings = append(d.warnings, Warning{Line: line, Field: name, Message: "unknown setting, ignored; " + d.remedy(t, path, key)})
 }
 
 // lookup finds the field of a key as encoding/json does.
@@ -270,6 +283,3 @@ func abbreviate(raw []byte) string {
 	}
 	return s
 }
-
-// absolute reports whether path can be used wherever the process stands.
-func absolute(path string) bool { return filepath.IsAbs(path) }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -135,7 +136,15 @@ func loadConfig(s streams, path string) (config.Config, error) {
 	if err != nil {
 		fmt.Fprintf(s.err, "amazon-ssm-agent: app config could not be loaded - %s: %v\n", path, err)
 	}
-	return cfg, err
+	return switched(cfg, os.Getenv), err
+}
+
+// switched adds the switches of the environment that AWS's own programs have.
+func switched(cfg config.Config, getenv func(string) string) config.Config {
+	own := &cfg.SSMAgent
+	own.UseFIPSEndpoint = own.UseFIPSEndpoint || strings.EqualFold(getenv("AWS_USE_FIPS_ENDPOINT"), "true")
+	own.UseDualStackEndpoint = own.UseDualStackEndpoint || strings.EqualFold(getenv("AWS_USE_DUALSTACK_ENDPOINT"), "true")
+	return cfg
 }
 
 // checkConfig is `amazon-ssm-agent -check-config`: 0 when the file says what
@@ -146,7 +155,10 @@ func checkConfig(s streams, f *agentFlags) int {
 		s.failf("amazon-ssm-agent", "%v", err)
 		return exitFailed
 	}
-	_, warnings, err := config.LoadFile(p.ConfigFile)
+	cfg, warnings, err := config.LoadFile(p.ConfigFile)
+	if err == nil {
+		_, err = httpClient(cfg) // the file of certificates
+	}
 	for _, w := range warnings {
 		fmt.Fprintf(s.out, "%s: warning: %v\n", p.ConfigFile, w)
 	}
