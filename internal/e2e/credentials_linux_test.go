@@ -29,7 +29,7 @@ func inOwnNetwork(t *testing.T) bool {
 		return true
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("needs root, for a network namespace")
+		unable(t, "root, for a network namespace")
 	}
 	const script = `ip link set lo up && ip addr add 169.254.169.254/32 dev lo && ip addr add 169.254.170.2/32 dev lo &&
 		ip -6 addr add fd00:ec2::254/128 dev lo nodad && exec "$0" -test.run "^$1\$" -test.v`

@@ -5,11 +5,22 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 )
+
+// unable ends a test for which this machine lacks something: skipped where
+// somebody works, failed where all has to be run.
+func unable(t *testing.T, lacks string) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatal("needs " + lacks)
+	}
+	t.Skip("needs " + lacks)
+}
 
 // online waits until the plane says that the node is.
 func (p *plane) online(id string) {

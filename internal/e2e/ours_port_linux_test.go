@@ -55,7 +55,13 @@ func echoes(c *net.TCPConn) { _, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.
 // forward starts `ssm-local forward` and returns where it listens, in order.
 func (p *plane) forward(url string, n *node, ways ...string) (*person, []string) {
 	p.t.Helper()
-	pe := script(p.t, p.local(url, append([]string{"forward", "-output", "json", n.id}, ways...)...))
+	return p.forwardBy(url, n, "", ways...)
+}
+
+// forwardBy is forward by a session document, "" for the service's.
+func (p *plane) forwardBy(url string, n *node, document string, ways ...string) (*person, []string) {
+	p.t.Helper()
+	pe := script(p.t, p.local(url, append([]string{"forward", "-output", "json", "-document", document, n.id}, ways...)...))
 	at := map[string]string{}
 	for len(at) < len(ways) {
 		m := pe.sees(`"event":"open".*?"local":"([^"]+)".*? port (\d+)"`)

@@ -66,7 +66,7 @@ func TestCancelOfScriptsThatResist(t *testing.T) {
 func (n *node) poor(script string) {
 	n.t.Helper()
 	if os.Getuid() != 0 || exec.Command("unshare", "-m", "true").Run() != nil {
-		n.t.Skip("needs root and a mount namespace of its own")
+		unable(n.t, "root and a mount namespace of its own")
 	}
 	n.term()
 	n.program = startAs(n.t, exec.Command("unshare", "-m", "--propagation", "private", "sh", "-ec", script+`; exec "$@"`, "sh",

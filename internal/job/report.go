@@ -2,7 +2,6 @@ package job
 
 import (
 	"context"
-	"time"
 
 	"ssmagent/internal/backoff"
 )
@@ -60,15 +59,7 @@ func (q *Queue) settle(ctx context.Context, e *entry) error {
 // retry does what must succeed: the disk may be full, the job must not be
 // dropped for it. An error says that ctx ended.
 func (q *Queue) retry(ctx context.Context, e *entry, do func() error) error {
-	p := backoff.Policy{First: time.Second, Cap: time.Minute, Factor: 2}
-	err := backoff.Do(ctx, q.opt.Clock, p, func(context.Context) error {
-		err := do()
-		if err != nil && ctx.Err() == nil {
-			e.log.Warn("will try again", "error", err)
-		}
-		return err
-	})
-	if err != nil {
+	if !backoff.Insist(ctx, q.opt.Clock, e.log, do) {
 		return errDetached
 	}
 	return nil

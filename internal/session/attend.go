@@ -136,15 +136,7 @@ func (m *Manager) reap(ctx context.Context, p proc.Process) {
 // retry does what must succeed: the disk may be full, the result must not be
 // dropped for it. An error says that ctx ended.
 func (m *Manager) retry(ctx context.Context, e *entry, do func() error) error {
-	p := backoff.Policy{First: time.Second, Cap: time.Minute, Factor: 2}
-	err := backoff.Do(ctx, m.opt.Clock, p, func(context.Context) error {
-		err := do()
-		if err != nil && ctx.Err() == nil {
-			e.log.Warn("will try again", "error", err)
-		}
-		return err
-	})
-	if err != nil {
+	if !backoff.Insist(ctx, m.opt.Clock, e.log, do) {
 		return errDetached
 	}
 	return nil

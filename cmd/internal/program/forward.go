@@ -23,9 +23,13 @@ import (
 // forwardMain is `ssm-local forward`.
 func forwardMain(ctx context.Context, s streams, args []string) int {
 	f := newClientFlags(s, "ssm-local forward", "ssm-local forward [flags] NODE [BIND:]PORT[:HOST:PORT]…")
+	document := f.String("document", "", "session document with the parameters portNumber and, for other hosts, host (default: the service's)")
 	node, ways, code, ok := forwardArgs(s, f.FlagSet, args)
 	if !ok {
 		return code
+	}
+	for i := range ways {
+		ways[i].document = *document
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
 	defer stop()

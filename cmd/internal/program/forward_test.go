@@ -85,7 +85,7 @@ func (f *forwarded) local(t *testing.T) string {
 // at the service and is no failure.
 func TestForward(t *testing.T) {
 	t.Parallel()
-	f := startForward(t, way{"tcp", "localhost:0", "", "80"}, false)
+	f := startForward(t, way{"tcp", "localhost:0", "", "80", ""}, false)
 	c, err := net.Dial("tcp", f.local(t))
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func TestForward(t *testing.T) {
 // TestForwardJSON: the same for programs, and an end that nobody asked for.
 func TestForwardJSON(t *testing.T) {
 	t.Parallel()
-	f := startForward(t, way{"tcp", "localhost:0", "", "80"}, true)
+	f := startForward(t, way{"tcp", "localhost:0", "", "80", ""}, true)
 	f.local(t)
 	f.d.Close("idle for too long")
 	if code := f.ended(t); code != exitLost {
@@ -132,7 +132,7 @@ func TestForwardTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	f := startForward(t, way{"tcp", l.Addr().String(), "", "80"}, false)
+	f := startForward(t, way{"tcp", l.Addr().String(), "", "80", ""}, false)
 	if code := f.ended(t); code != exitLost || !strings.Contains(f.errs.String(), "address already in use") || f.asked.Target != "" {
 		t.Errorf("code %d, %s", code, f.errs.String())
 	}

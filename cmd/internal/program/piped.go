@@ -27,22 +27,16 @@ type piped struct {
 	interrupt func(ctx context.Context) bool
 	out       io.Writer // of what the node sends; nil: s.out
 
-	mu   sync.Mutex
-	away bool
-	exit *mgs.Exit // the agent's word
+	connection connection
+	exit       *mgs.Exit // the agent's word
 }
 
 // told hears of the connection.
 func (p *piped) told(e client.Event) {
-	p.mu.Lock()
-	was := p.away
-	p.away = e.Kind == client.Retrying || was && e.Kind == client.Lost
-	now := p.away
-	p.mu.Unlock()
-	switch {
-	case now && !was:
+	switch lost, back := p.connection.hear(e); {
+	case lost:
 		p.s.failf(p.verb, "the connection is lost, reconnecting: %s", visible(e.Err.Error()))
-	case was && !now:
+	case back:
 		p.s.failf(p.verb, "connected again")
 	}
 }
@@ -113,16 +107,8 @@ func (p *piped) start(ctx context.Context) {
 
 // input sends what we are given.
 func (p *piped) input(ctx context.Context) {
-	buf := make([]byte, mgs.LargePayload)
-	for {
-		n, err := p.s.in.Read(buf)
-		if n > 0 && p.session.Write(ctx, mgs.PayloadOutput, buf[:n]) != nil {
-			return
-		}
-		if err != nil {
-			p.inputEnd(ctx)
-			return
-		}
+	if feed(ctx, p.session.Session, p.s.in) {
+		p.inputEnd(ctx)
 	}
 }
 

@@ -266,7 +266,7 @@ func TestForwardTable(t *testing.T) {
 	defer cancel()
 	code := make(chan int, 1)
 	go func() {
-		code <- forwardAll(ctx, streams{nil, desk.terminal, desk.terminal}, &calls{d: d}, "mi-1", []way{{"tcp", "localhost:0", "", "80"}}, false)
+		code <- forwardAll(ctx, streams{nil, desk.terminal, desk.terminal}, &calls{d: d}, "mi-1", []way{{"tcp", "localhost:0", "", "80", ""}}, false)
 	}()
 	desk.shows(t, "UP/s")
 	desk.shows(t, "mi-1 port 80  open")

@@ -22,9 +22,10 @@ type sitting struct {
 	session *client.Session
 	leaving sync.Once
 
+	connection connection
+
 	mu    sync.Mutex
 	raw   *tty.Raw // nil: the input is no terminal
-	away  bool     // it was said that the connection is lost
 	left  bool     // we ended the session
 	code  int
 	coded bool // the agent reported an exit code
@@ -139,18 +140,12 @@ func (sh *sitting) follow(ctx context.Context) {
 	})
 }
 
-// told hears of the connection. One that is back at once is not worth a line
-// in the midst of somebody's work.
+// told hears of the connection.
 func (sh *sitting) told(e client.Event) {
-	sh.mu.Lock()
-	was := sh.away
-	sh.away = e.Kind == client.Retrying || was && e.Kind == client.Lost
-	now := sh.away
-	sh.mu.Unlock()
-	switch {
-	case now && !was:
+	switch lost, back := sh.connection.hear(e); {
+	case lost:
 		sh.say("the connection is lost, reconnecting: %v; Enter ~. leaves", e.Err)
-	case was && !now:
+	case back:
 		sh.say("connected again")
 	}
 }
@@ -181,16 +176,7 @@ func (sh *sitting) read(ctx context.Context) {
 		sh.keys(ctx, raw)
 		return
 	}
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := sh.s.in.Read(buf)
-		if n > 0 && sh.session.Write(ctx, mgs.PayloadOutput, buf[:n]) != nil {
-			return
-		}
-		if err != nil {
-			return
-		}
-	}
+	feed(ctx, sh.session, sh.s.in)
 }
 
 func (sh *sitting) keys(ctx context.Context, raw io.Reader) {

@@ -22,6 +22,7 @@ type way struct {
 	network, local string // of net.Listen
 	host           string // as the node sees it; empty: the node itself
 	port           string
+	document       string // of one's own; empty: the service's
 }
 
 // target is the far end as people write it.
@@ -33,15 +34,19 @@ func (w way) target(node string) string {
 }
 
 // order is what StartSession is asked for; local is the port that is listened
-// on, for the session's record.
+// on, for the session's record. A document of one's own gets portNumber, and
+// host where one is named.
 func (w way) order(node string, local net.Addr) ssm.StartSessionInput {
 	in := ssm.StartSessionInput{Target: node, DocumentName: documentPort, Parameters: map[string][]string{"portNumber": {w.port}}}
-	if a, ok := local.(*net.TCPAddr); ok {
+	if a, ok := local.(*net.TCPAddr); ok && w.document == "" { // another document need not know it
 		in.Parameters["localPortNumber"] = []string{strconv.Itoa(a.Port)}
 	}
 	if w.host != "" {
 		in.DocumentName = documentRemoteHost
 		in.Parameters["host"] = []string{w.host}
+	}
+	if w.document != "" {
+		in.DocumentName = w.document
 	}
 	return in
 }

@@ -9,20 +9,20 @@ import (
 func TestParseWay(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]way{
-		"8080":                   {"tcp", "localhost:8080", "", "8080"},
-		"8080:80":                {"tcp", "localhost:8080", "", "80"},
-		"0:80":                   {"tcp", "localhost:0", "", "80"},
-		"8080:db.internal:5432":  {"tcp", "localhost:8080", "db.internal", "5432"},
-		"8080:localhost:80":      {"tcp", "localhost:8080", "", "80"},
-		"8080:127.0.0.1:80":      {"tcp", "localhost:8080", "", "80"},
-		"8080:[::1]:80":          {"tcp", "localhost:8080", "", "80"},
-		"0.0.0.0:8080":           {"tcp", "0.0.0.0:8080", "", "8080"},
-		"0.0.0.0:8080:80":        {"tcp", "0.0.0.0:8080", "", "80"},
-		"[::1]:1:[fd00::7]:2":    {"tcp", "[::1]:1", "fd00::7", "2"},
-		"lab:1:db:2":             {"tcp", "lab:1", "db", "2"},
-		"./db.sock:5432":         {"unix", "./db.sock", "", "5432"},
-		"/run/db.sock:db:5432":   {"unix", "/run/db.sock", "db", "5432"},
-		"8080:169.254.169.254:1": {"tcp", "localhost:8080", "169.254.169.254", "1"}, // the node refuses it
+		"8080":                   {"tcp", "localhost:8080", "", "8080", ""},
+		"8080:80":                {"tcp", "localhost:8080", "", "80", ""},
+		"0:80":                   {"tcp", "localhost:0", "", "80", ""},
+		"8080:db.internal:5432":  {"tcp", "localhost:8080", "db.internal", "5432", ""},
+		"8080:localhost:80":      {"tcp", "localhost:8080", "", "80", ""},
+		"8080:127.0.0.1:80":      {"tcp", "localhost:8080", "", "80", ""},
+		"8080:[::1]:80":          {"tcp", "localhost:8080", "", "80", ""},
+		"0.0.0.0:8080":           {"tcp", "0.0.0.0:8080", "", "8080", ""},
+		"0.0.0.0:8080:80":        {"tcp", "0.0.0.0:8080", "", "80", ""},
+		"[::1]:1:[fd00::7]:2":    {"tcp", "[::1]:1", "fd00::7", "2", ""},
+		"lab:1:db:2":             {"tcp", "lab:1", "db", "2", ""},
+		"./db.sock:5432":         {"unix", "./db.sock", "", "5432", ""},
+		"/run/db.sock:db:5432":   {"unix", "/run/db.sock", "db", "5432", ""},
+		"8080:169.254.169.254:1": {"tcp", "localhost:8080", "169.254.169.254", "1", ""}, // the node refuses it
 	} {
 		if got, err := parseWay(text); err != nil || got != want {
 			t.Errorf("%s: %+v, %v, want %+v", text, got, err, want)
@@ -40,12 +40,16 @@ func TestParseWay(t *testing.T) {
 
 func TestWayOrder(t *testing.T) {
 	t.Parallel()
-	in := way{"tcp", "localhost:0", "db", "5432"}.order("mi-1", &net.TCPAddr{Port: 7})
+	in := way{"tcp", "localhost:0", "db", "5432", ""}.order("mi-1", &net.TCPAddr{Port: 7})
 	if in.DocumentName != documentRemoteHost || in.Parameters["host"][0] != "db" || in.Parameters["portNumber"][0] != "5432" || in.Parameters["localPortNumber"][0] != "7" || in.Target != "mi-1" {
 		t.Errorf("%+v", in)
 	}
-	in = way{"unix", "/s", "", "80"}.order("mi-1", &net.UnixAddr{})
+	in = way{"unix", "/s", "", "80", ""}.order("mi-1", &net.UnixAddr{})
 	if in.DocumentName != documentPort || len(in.Parameters) != 1 {
+		t.Errorf("%+v", in)
+	}
+	in = way{"tcp", "localhost:0", "db", "5432", "Mine"}.order("mi-1", &net.TCPAddr{Port: 7})
+	if in.DocumentName != "Mine" || len(in.Parameters) != 2 || in.Parameters["host"][0] != "db" || in.Parameters["portNumber"][0] != "5432" {
 		t.Errorf("%+v", in)
 	}
 }

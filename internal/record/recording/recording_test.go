@@ -240,7 +240,7 @@ func TestSlowDisk(t *testing.T) {
 				sent++
 			}
 		})
-		<-time.After(time.Minute)
+		synctest.Wait()
 		if n := sent * len(line); n > 3*buffered {
 			t.Errorf("%d bytes wait for the disk", n)
 		}

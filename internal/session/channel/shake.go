@@ -34,6 +34,23 @@ type Offer struct {
 	// StockPayload is the size in bytes of the payloads of a port session
 	// towards a client that is not ours; 0 is 1,024, what stock agents send.
 	StockPayload int
+	// Apart: the document has standard output and standard error told apart.
+	Apart bool
+}
+
+// Clients up to togetherUntil print both outputs as one. The hint names the
+// version that stock agents name, and ends as theirs does.
+const (
+	togetherUntil = "1.2.295"
+	upgradeHint   = "This client cannot tell standard output from standard error: update the session manager plugin to 1.2.312.0 or later.\r\n"
+)
+
+// hint is what a client is to be told of itself.
+func (s *shake) hint() string {
+	if s.offer.Apart && !s.peer.Ours && mgs.CompareVersions(s.peer.Version, togetherUntil) <= 0 {
+		return upgradeHint
+	}
+	return ""
 }
 
 // extension is what a client of ours is offered.
@@ -291,9 +308,9 @@ func (c *Channel) answered(now time.Time, p []byte) {
 	c.complete(now, "")
 }
 
-// complete ends the handshake. With c.mu.
+// complete ends the handshake, with what the person is to read. With c.mu.
 func (c *Channel) complete(now time.Time, message string) {
-	b, err := json.Marshal(mgs.HandshakeComplete{HandshakeTimeToComplete: now.Sub(c.shake.asked), CustomerMessage: message})
+	b, err := json.Marshal(mgs.HandshakeComplete{HandshakeTimeToComplete: now.Sub(c.shake.asked), CustomerMessage: c.shake.hint() + message})
 	if err == nil {
 		_, err = c.link.PushWhole(now, mgs.PayloadHandshakeComplete, b)
 	}

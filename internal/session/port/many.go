@@ -65,7 +65,7 @@ func serveMany(ctx context.Context, o Options) error {
 		return fmt.Errorf("multiplex the session's connections: %w", err)
 	}
 	s.mux = m
-	if !o.Client.Ours && compare(o.Client.Version, quietAbove) <= 0 {
+	if !o.Client.Ours && mgs.CompareVersions(o.Client.Version, quietAbove) <= 0 {
 		s.wg.Go(func() { s.keepAlive(ctx, c) })
 	}
 	err = s.accept(ctx)

@@ -9,9 +9,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"slices"
-	"strconv"
-	"strings"
 	"sync/atomic"
 
 	"ssmagent/internal/clock"
@@ -57,7 +54,7 @@ type Options struct {
 // Serve carries connections until the client or the destination ends the
 // session, which is no error, or ctx or the channel does.
 func Serve(ctx context.Context, o Options) error {
-	if o.Forwarding && compare(o.Client.Version, manySince) >= 0 {
+	if o.Forwarding && mgs.CompareVersions(o.Client.Version, manySince) >= 0 {
 		return serveMany(ctx, o)
 	}
 	return serveOne(ctx, o)
@@ -71,28 +68,6 @@ const (
 	manySince  = "1.1.70"    // can multiplex
 	quietAbove = "1.2.331.0" // the last that expects signs of life
 )
-
-// compare compares versions number by number; of two that begin alike the
-// longer is the later. What is no version is before all.
-func compare(version, limit string) int {
-	v, ok := numbers(version)
-	l, _ := numbers(limit)
-	if !ok {
-		return -1
-	}
-	return slices.Compare(v, l)
-}
-
-func numbers(version string) (all []uint64, ok bool) {
-	for p := range strings.SplitSeq(version, ".") {
-		n, err := strconv.ParseUint(p, 10, 32)
-		if err != nil {
-			return nil, false
-		}
-		all = append(all, n)
-	}
-	return all, true
-}
 
 // flag is the flag that a payload is, or none.
 func flag(payloadType uint32, payload []byte) mgs.Flag {

@@ -379,18 +379,3 @@ func TestTooMany(t *testing.T) {
 		t.Errorf("%d connections", n)
 	}
 }
-
-func TestCompare(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		version, limit string
-		want           int
-	}{
-		{"1.1.70", manySince, 0}, {"1.1.69", manySince, -1}, {"1.1.70.0", manySince, 1}, {"1.2.0.0", manySince, 1}, {"1.10", manySince, 1}, {"", manySince, -1},
-		{"x.y", manySince, -1}, {"1.2.331.0", quietAbove, 0}, {"1.2.331", quietAbove, -1}, {"1.2.331.0.1", quietAbove, 1}, {"1.2.332.0", quietAbove, 1}, {"99999999999.1", quietAbove, -1},
-	} {
-		if got := compare(tc.version, tc.limit); got != tc.want {
-			t.Errorf("%s to %s: %d", tc.version, tc.limit, got)
-		}
-	}
-}

@@ -150,3 +150,29 @@ func TestCommandTerminated(t *testing.T) {
 	l.ended("Success", "")
 	l.gone(pids)
 }
+
+// Old clients that print both outputs as one are told so, where that matters.
+func TestCommandOfOldClient(t *testing.T) {
+	for name, tc := range map[string]struct {
+		version, apart string
+		hint           bool
+	}{
+		"old":             {"1.2.295", "true", true},
+		"not so old":      {"1.2.295.0", "true", false},
+		"old, not apart":  {"1.2.295", "false", false},
+		"of no known age": {"?", "true", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.gw.stock(tc.version)
+			m, _ := l.agent()
+			l.order(m, commands(mgs.SessionNonInteractiveCommands, `{"commands":"echo out","separateOutputStream":"`+tc.apart+`"}`))
+			l.said("Success", "")
+			l.gw.mu.Lock()
+			defer l.gw.mu.Unlock()
+			if got := strings.HasSuffix(l.gw.hint, "1.2.312.0 or later.\r\n"); got != tc.hint || !got && l.gw.hint != "" {
+				t.Errorf("told %q", l.gw.hint)
+			}
+		})
+	}
+}

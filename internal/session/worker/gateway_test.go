@@ -25,8 +25,9 @@ type gateway struct {
 
 	mu       sync.Mutex
 	cond     *sync.Cond
-	over     bool // the session has been terminated
-	complete bool // the handshake
+	over     bool   // the session has been terminated
+	complete bool   // the handshake
+	hint     string // what it had for the person
 	conn     *websocket.Conn
 	link     stream.Link
 	opens    int
@@ -138,7 +139,8 @@ func (g *gateway) take(b []byte) {
 		case mgs.PayloadOutput:
 			g.out.Write(p)
 		case mgs.PayloadHandshakeComplete:
-			g.complete = true
+			c, _ := mgs.Decode[mgs.HandshakeComplete](p)
+			g.complete, g.hint = true, c.CustomerMessage
 		case mgs.PayloadStdErr:
 			g.errs.Write(p)
 		case mgs.PayloadExitCode:

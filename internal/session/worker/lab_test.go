@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,8 +108,11 @@ type lab struct {
 	reports reports
 	limit   int
 	key     string // access key of the agent's credentials
-	expires time.Time
 	records session.Records
+	// lifetime of the credentials from each hand-out, 0: for ever; expired is
+	// when the last ones are, in Unix nanoseconds.
+	lifetime time.Duration
+	expired  atomic.Int64
 
 	started chan proc.Process
 }
@@ -135,7 +139,7 @@ func (l *lab) agent() (m *session.Manager, stop func()) {
 		Node: session.Node{InstanceID: node, Region: "us-east-1", Endpoint: l.gw.srv.URL, UserAgent: "test", Version: "3.3.9000.0", Records: l.records, Platform: session.Linux, AsInvoker: true, Denied: []string{"203.0.113.0/24"},
 			Logging: session.Logging{Dir: filepath.Join(filepath.Dir(l.dir), "orchestration")}},
 		Credentials: func(context.Context) (link.Credentials, error) {
-			return link.Credentials{AccessKeyID: l.key, SecretAccessKey: "secret", SessionToken: "token", Expires: l.expires}, nil
+			return l.credentials(), nil
 		},
 		Executable: exe, Env: l.env, Stderr: os.Stderr,
 		Start: func(s proc.Spec) (proc.Process, error) {
@@ -166,6 +170,16 @@ func (l *lab) agent() (m *session.Manager, stop func()) {
 		stop()
 	})
 	return m, stop
+}
+
+// credentials are what the agent hands out.
+func (l *lab) credentials() link.Credentials {
+	c := link.Credentials{AccessKeyID: l.key, SecretAccessKey: "secret", SessionToken: "token"}
+	if l.lifetime > 0 {
+		c.Expires = time.Now().Add(l.lifetime)
+		l.expired.Store(c.Expires.UnixNano())
+	}
+	return c
 }
 
 func (l *lab) workers() (ps []proc.Process) {

@@ -9,6 +9,7 @@ import (
 	"ssmagent/internal/fsys"
 	"ssmagent/internal/session/channel"
 	"ssmagent/internal/ssmclient"
+	"ssmagent/internal/wire/mgs"
 )
 
 // connect opens the data channel in the background and asks the client in.
@@ -24,7 +25,12 @@ func (s *served) connect(life context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.ch.Ask(channel.Offer{AgentVersion: s.req.Node.Version, SessionType: s.req.Type, Properties: s.req.Properties, StockPayload: s.req.Node.StockPayload}); err != nil {
+	offer := channel.Offer{AgentVersion: s.req.Node.Version, SessionType: s.req.Type, Properties: s.req.Properties, StockPayload: s.req.Node.StockPayload}
+	if s.req.Type == mgs.SessionNonInteractiveCommands {
+		c, _ := s.req.Command() // what is wrong with it, prepare says
+		offer.Apart = bool(c.SeparateOutputStream)
+	}
+	if err := s.ch.Ask(offer); err != nil {
 		return err
 	}
 	run, leave := context.WithCancel(context.WithoutCancel(life))
