@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -160,82 +159,4 @@ func (r Record) Fill(more map[string]string) Record {
 	maps.Copy(h, r.HardwareHash)
 	r.HardwareHash = h
 	return r
-}
-
-// Decision is which rule decided a comparison.
-type Decision string
-
-// The rules, in the order in which they are asked (platform 6.6).
-const (
-	ByDisabled   Decision = "disabled"
-	ByNoData     Decision = "no-data"
-	ByHardwareID Decision = "hardware-id-changed"
-	ByCollector  Decision = "collector-changed"
-	ByAddress    Decision = "ip-unchanged"
-	ByPercentage Decision = "percentage"
-)
-
-// Result is the outcome of a comparison.
-type Result struct {
-	Similar  bool
-	Decision Decision
-	// Rebase says that the saved record followed other rules than current, so
-	// that only the hardware id could be compared, and should be brought up to date.
-	Rebase bool
-	// Matched of Total properties are equal, which is Percent; for ByPercentage only.
-	Matched, Total int
-	Percent        float32
-	// Changed are the properties that differ, sorted.
-	Changed []string
-}
-
-// Compare tells whether current can be the machine of saved.
-func Compare(saved, current map[string]string, threshold int) Result {
-	return compare(saved, current, threshold, idOf(current))
-}
-
-func idOf(facts map[string]string) string {
-	if _, ok := facts[UUID]; ok {
-		return UUID
-	}
-	return MachineID
-}
-
-func compare(saved, current map[string]string, threshold int, id string) Result {
-	r := Result{Changed: changed(saved, current)}
-	other := current[Collector] != "" && saved[Collector] != current[Collector]
-	switch {
-	case threshold == Disabled:
-		r.Decision, r.Similar, r.Rebase = ByDisabled, true, other
-	case len(saved) == 0 || len(current) == 0:
-		r.Decision = ByNoData
-	case saved[id] != current[id]:
-		r.Decision = ByHardwareID
-	case other:
-		r.Decision, r.Similar, r.Rebase = ByCollector, true, true
-	case saved[IPAddress] == current[IPAddress]:
-		r.Decision, r.Similar = ByAddress, true
-	default:
-		r.Decision = ByPercentage
-		r.Total = len(current)
-		if _, ok := current[Collector]; ok {
-			r.Total--
-		}
-		r.Matched = r.Total - len(r.Changed)
-		r.Percent = float32(r.Matched) / float32(r.Total) * 100 // in 32 bits, as the stock agent
-		r.Similar = r.Percent >= float32(threshold)
-	}
-	return r
-}
-
-// changed lists the properties of current that saved has not or has otherwise.
-func changed(saved, current map[string]string) []string {
-	var out []string
-	for k, v := range current {
-		if old, ok := saved[k]; k != Collector && (!ok || old != v) {
-			out = append(out, k)
-		}
-	}
-	slices.Sort(out)
-	return out
 }

@@ -201,7 +201,7 @@ func (a *Agent) credentials(ctx context.Context, id identity.Identity, key *rsa.
 		Identity: id, Key: key, Vault: v, Endpoint: endpoint, Region: a.cfg.SigningRegion(config.ServiceSSM, id.Region),
 		UserAgent: a.userAgent(), HTTP: h, Clock: a.opt.Clock, Log: a.log, Skew: skew,
 		Fingerprint: func(ctx context.Context) (string, error) {
-			return identity.Fingerprint(ctx, v, a.opt.Machine.Hardware, a.opt.Clock)
+			return identity.Fingerprint(ctx, v, a.opt.Machine.Hardware, a.opt.Clock, a.log)
 		},
 		AutoRotateDays: a.cfg.Profile.KeyAutoRotateDays,
 	})

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -14,8 +15,9 @@ import (
 	"ssmagent/internal/vault"
 )
 
-// ErrOtherMachine says that the registration was made for another machine.
-var ErrOtherMachine = errors.New("this machine is not the one that was registered")
+// formerKey holds the fingerprint record of the machine that was registered,
+// once this has turned out to be another. The stock agent ignores it.
+const formerKey = "InstanceFingerprintFormer"
 
 // Hardware finds out the properties by which a machine knows itself again;
 // fingerprint.Read.
@@ -28,57 +30,97 @@ const (
 	collectPause    = 5 * time.Second
 )
 
-// Fingerprint returns the registered machine's fingerprint, after checking
-// that this is that machine; a record that follows the stock agent's rules or
-// older ones of ours is brought up to date. Where it is another machine
-// (ErrOtherMachine), or the record is missing or damaged, nothing is written:
-// the stock agent makes a new fingerprint then, with which no call succeeds,
-// and the old one is lost.
-func Fingerprint(ctx context.Context, v *vault.Vault, hw Hardware, clk clock.Clock) (string, error) {
-	raw, err := loadFingerprint(v)
+// prints are the fingerprint records of a vault.
+type prints struct {
+	raw   []byte // of saved
+	saved fingerprint.Record
+	// former is the record of the registered machine, if saved is not.
+	former []byte
+}
+
+// Fingerprint returns the fingerprint to ask for tokens with. Of the machine
+// that was registered it is the one of the registration; a record that follows
+// the stock agent's rules or older ones of ours is brought up to date. Another
+// machine gets a new one, as stock agents do: the service refuses it, so that
+// a clone cannot speak for the node. The old record is kept aside, and counts
+// again when this is its machine after all. Where the record is missing or
+// damaged nothing is written.
+func Fingerprint(ctx context.Context, v *vault.Vault, hw Hardware, clk clock.Clock, log *slog.Logger) (string, error) {
+	p, err := loadPrints(v)
 	if err != nil {
 		return "", err
 	}
-	saved, err := fingerprint.Load(raw)
-	if err != nil {
-		return "", err
-	}
-	if saved.Fingerprint == "" {
+	if p.saved.Fingerprint == "" {
 		return "", fmt.Errorf("the fingerprint of this registration is missing from the vault; %s", reRegister)
 	}
-	rec, changed, err := ensure(ctx, raw, saved, hw, clk)
+	rec, changed, err := p.ensure(ctx, hw, clk)
 	if err != nil {
 		return "", err
 	}
-	if rec.Fingerprint != saved.Fingerprint {
-		result := fingerprint.Compare(saved.HardwareHash, rec.HardwareHash, saved.SimilarityThreshold)
-		return "", fmt.Errorf("Cannot connect to AWS Systems Manager.  %w (%s; changed: %s); %s", ErrOtherMachine, //nolint:staticcheck // the words are ours to keep
-			result.Decision, strings.Join(result.Changed, ", "), reRegister)
+	registered := p.registered()
+	if rec.Fingerprint != registered.Fingerprint {
+		warnClone(log, registered, rec.HardwareHash)
 	}
-	if changed {
-		if err := storeFingerprint(v, rec); err != nil {
-			return "", err
+	if !changed {
+		return rec.Fingerprint, nil
+	}
+	return rec.Fingerprint, p.replace(v, rec)
+}
+
+// registered is the record of the machine that was registered.
+func (p prints) registered() fingerprint.Record {
+	if p.former == nil {
+		return p.saved
+	}
+	r, err := fingerprint.Load(p.former)
+	if err != nil || r.Fingerprint == "" {
+		return p.saved
+	}
+	return r
+}
+
+// replace makes rec the record. That of the registered machine is put aside
+// before, and done away with once it is the record again.
+func (p prints) replace(v *vault.Vault, rec fingerprint.Record) error {
+	if rec.Fingerprint != p.registered().Fingerprint && p.former == nil {
+		if err := v.Put(formerKey, p.raw); err != nil {
+			return err
 		}
 	}
-	return rec.Fingerprint, nil
+	if err := storeFingerprint(v, rec); err != nil {
+		return err
+	}
+	if rec.Fingerprint == p.registered().Fingerprint && p.former != nil {
+		return v.Delete(formerKey)
+	}
+	return nil
+}
+
+// warnClone says in one sentence what this machine looks like, and what to do,
+// and then what differs.
+func warnClone(log *slog.Logger, registered fingerprint.Record, current map[string]string) {
+	r := fingerprint.Compare(registered.HardwareHash, current, registered.SimilarityThreshold)
+	log.Error("Cannot connect to AWS Systems Manager.  This machine is a clone of the one that was registered, or its hardware has changed ("+
+		r.Reason(registered.SimilarityThreshold)+"); if it is a clone, "+reRegister+"; if it is the same machine, lower the threshold "+
+		"(amazon-ssm-agent -fingerprint -similarityThreshold 1) and restart the agent",
+		"changed", strings.Join(r.Changed, ", "))
+	for _, name := range r.Changed {
+		log.Warn("this is not as it was registered", "property", name, "now", current[name], "registered", registered.HardwareHash[name])
+	}
 }
 
 // claim is the record to register with: the saved one when this still is its
 // machine, else a new one. changed says that it has to be saved.
 func claim(ctx context.Context, v *vault.Vault, hw Hardware, clk clock.Clock) (rec fingerprint.Record, changed bool, err error) {
-	raw, err := loadFingerprint(v)
+	p, err := loadPrints(v)
 	if err != nil {
 		return rec, false, err
 	}
-	saved, err := fingerprint.Load(raw)
-	if err != nil {
-		return rec, false, err
-	}
-	return ensure(ctx, raw, saved, hw, clk)
+	return p.ensure(ctx, hw, clk)
 }
 
-// ensure looks at the hardware until it can be read and is that of saved.
-func ensure(ctx context.Context, raw []byte, saved fingerprint.Record, hw Hardware, clk clock.Clock) (rec fingerprint.Record, changed bool, err error) {
+// ensure looks at the hardware until it can be read and is that of a record.
+func (p prints) ensure(ctx context.Context, hw Hardware, clk clock.Clock) (rec fingerprint.Record, changed bool, err error) {
 	for attempt := range collectAttempts {
 		if attempt > 0 {
 			if werr := backoff.Wait(ctx, clk, collectPause); werr != nil {
@@ -89,21 +131,39 @@ func ensure(ctx context.Context, raw []byte, saved fingerprint.Record, hw Hardwa
 		if current, err = hw(ctx); err != nil {
 			continue
 		}
-		rec, changed, err = fingerprint.Ensure(raw, current, fingerprint.DefaultThreshold)
-		if err == nil && (saved.Fingerprint == "" || rec.Fingerprint == saved.Fingerprint) {
+		if r := p.registered(); r.Fingerprint != p.saved.Fingerprint {
+			if rec, _, err = fingerprint.Ensure(p.former, current, 0); err == nil && rec.Fingerprint == r.Fingerprint {
+				return rec, true, nil
+			}
+		}
+		rec, changed, err = fingerprint.Ensure(p.raw, current, fingerprint.DefaultThreshold)
+		if err == nil && (p.saved.Fingerprint == "" || rec.Fingerprint == p.saved.Fingerprint) {
 			break
 		}
 	}
 	return rec, changed, err
 }
 
-// loadFingerprint returns nil when there is no record.
-func loadFingerprint(v *vault.Vault) ([]byte, error) {
-	raw, err := v.Get(vault.InstanceFingerprint)
-	if errors.Is(err, vault.ErrNotFound) {
-		return nil, nil
+func loadPrints(v *vault.Vault) (p prints, err error) {
+	if p.raw, err = loadFingerprint(v, vault.InstanceFingerprint); err != nil {
+		return p, err
 	}
-	if err != nil {
+	if p.saved, err = fingerprint.Load(p.raw); err != nil {
+		return p, err
+	}
+	p.former, err = loadFingerprint(v, formerKey)
+	return p, err
+}
+
+// loadFingerprint returns nil when there is no record.
+func loadFingerprint(v *vault.Vault, key string) ([]byte, error) {
+	raw, err := v.Get(key)
+	switch {
+	case errors.Is(err, vault.ErrNotFound):
+		return nil, nil
+	case errors.Is(err, vault.ErrDamaged):
+		return nil, fmt.Errorf("%w (%w)", fingerprint.ErrUnreadable, err)
+	case err != nil:
 		return nil, fmt.Errorf("read the fingerprint: %w", err)
 	}
 	return raw, nil
@@ -124,20 +184,32 @@ func SetThreshold(v *vault.Vault, n int) error {
 	if !fingerprint.ValidThreshold(n) {
 		return fmt.Errorf("%s Invalid Similarity Threshold value of %d. Value must be between 1 and 100 or -1 (check disabled)", prefix, n)
 	}
-	raw, err := loadFingerprint(v)
-	if err != nil {
-		return fmt.Errorf("%s Unable to set similarity threshold due to, %w", prefix, err)
-	}
-	rec, err := fingerprint.Load(raw)
-	if err != nil {
-		return fmt.Errorf("%s Unable to set similarity threshold due to, %w", prefix, err)
-	}
-	if rec.Fingerprint == "" {
-		return fmt.Errorf("%s Unable to set similarity threshold due to, save called with empty fingerprint key", prefix)
-	}
-	rec.SimilarityThreshold = n
-	if err := storeFingerprint(v, rec); err != nil {
+	if err := setThreshold(v, n); err != nil {
 		return fmt.Errorf("%s Unable to set similarity threshold due to, %w", prefix, err)
 	}
 	return nil
+}
+
+// setThreshold changes the record, and that of the registered machine where
+// this was taken for another: so it may become itself again.
+func setThreshold(v *vault.Vault, n int) error {
+	p, err := loadPrints(v)
+	if err != nil {
+		return err
+	}
+	if p.saved.Fingerprint == "" {
+		return errors.New("save called with empty fingerprint key")
+	}
+	if former := p.registered(); p.former != nil {
+		former.SimilarityThreshold = n
+		raw, err := json.Marshal(former)
+		if err != nil {
+			return fmt.Errorf("encode the fingerprint: %w", err)
+		}
+		if err := v.Put(formerKey, raw); err != nil {
+			return err
+		}
+	}
+	p.saved.SimilarityThreshold = n
+	return storeFingerprint(v, p.saved)
 }

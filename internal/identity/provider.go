@@ -152,7 +152,7 @@ var errIncomplete = errors.New("the service's answer holds no usable credentials
 func cause(err error) backoff.TokenFailure {
 	code := ssmclient.Code(err)
 	switch {
-	case code == ssmclient.AccessDenied || code == fingerprintMismatch || errors.Is(err, ErrOtherMachine):
+	case code == ssmclient.AccessDenied || code == fingerprintMismatch:
 		return backoff.TokenForbidden
 	case errors.Is(err, errIncomplete):
 		return backoff.TokenIncomplete
@@ -186,9 +186,22 @@ func (p *Provider) fetch(ctx context.Context) (token, error) {
 		return token{}, err
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	first := p.print == ""
 	p.print, p.key, p.rotate = print, key, p.rotate || update
+	p.mu.Unlock()
+	if first {
+		p.confirm()
+	}
 	return c, nil
+}
+
+// confirm has the vault know the records that the service has taken.
+func (p *Provider) confirm() {
+	for _, key := range []string{vault.RegistrationKey, vault.InstanceFingerprint} {
+		if err := p.o.Vault.Confirm(key); err != nil {
+			p.o.Log.Warn("a record in the vault has no checksum; damage to it may not be seen", "error", err)
+		}
+	}
 }
 
 const fingerprintMismatch = "MachineFingerprintDoesNotMatch"
@@ -212,8 +225,8 @@ func (o Options) token(ctx context.Context, key *rsa.PrivateKey, fingerprint str
 	in := ssm.RequestManagedInstanceRoleTokenInput{Fingerprint: fingerprint}
 	if err := o.client(key).Call(ctx, "RequestManagedInstanceRoleToken", in, &out); err != nil {
 		if ssmclient.Code(err) == fingerprintMismatch {
-			return token{}, false, fmt.Errorf("%w; this machine is not the one that was registered as %s (cloned, or its hardware changed): %s",
-				err, o.Identity.InstanceID, reRegister)
+			return token{}, false, fmt.Errorf("%w; this machine is not the one that was registered as %s: it is a clone of it, or its hardware has changed; "+
+				"ssm-cli fingerprint shows what; if it is a clone, %s", err, o.Identity.InstanceID, reRegister)
 		}
 		return token{}, false, err
 	}

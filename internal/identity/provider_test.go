@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ssmagent/internal/clock"
 	"ssmagent/internal/fsys/fsystest"
 	"ssmagent/internal/ssmclient"
 	"ssmagent/internal/vault"
@@ -258,60 +257,6 @@ func TestInvalidate(t *testing.T) {
 				after(time.Minute)
 			}
 			p.Invalidate() // the first time they are too young
-		}
-	})
-}
-
-func TestFingerprint(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := newService(t)
-		_, disk := registeredNode(t, s)
-		v := vault.New(disk, data)
-		was := content(t, disk)
-		for name, tc := range map[string]struct {
-			hw   Hardware
-			took time.Duration
-			err  string
-		}{
-			"same":         {facts(), 0, ""},
-			"new name":     {facts("hostname-info", "other"), 0, ""},
-			"new address":  {facts("ipaddress-info", "192.0.2.99"), 0, ""},
-			"new id":       {facts("machine-id", "other\n"), 10 * time.Second, "not the one that was registered"},
-			"all new":      {facts("ipaddress-info", "1", "hostname-info", "2", "macaddr-info", "3", "ssmagent-bios", "4"), 10 * time.Second, "hostname-info"},
-			"cannot tell":  {func(context.Context) (map[string]string, error) { return nil, errors.New("no hardware") }, 10 * time.Second, "no hardware"},
-			"not UTF-8":    {facts("hostname-info", "\xff"), 10 * time.Second, "invalid"},
-			"late, at all": {late(2), 10 * time.Second, ""},
-		} {
-			start := time.Now()
-			got, err := Fingerprint(t.Context(), v, tc.hw, clock.Real{})
-			if (err == nil) != (tc.err == "") || err == nil && got != s.print || err != nil && !strings.Contains(err.Error(), tc.err) {
-				t.Errorf("%s: %q, %v", name, got, err)
-			}
-			if took := time.Since(start); took != tc.took {
-				t.Errorf("%s: took %v", name, took)
-			}
-			if now := content(t, disk); now["/data/Vault/Store/InstanceFingerprint"] != was["/data/Vault/Store/InstanceFingerprint"] {
-				t.Errorf("%s: something was written", name)
-			}
-		}
-		if cause(errors.Join(ErrOtherMachine)) != cause(&ssmclient.Error{Code: fingerprintMismatch}) {
-			t.Error("another machine asks as often as one with hope")
-		}
-		if err := v.Put(vault.InstanceFingerprint, []byte("{torn")); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := Fingerprint(t.Context(), v, facts(), clock.Real{}); err == nil || !strings.Contains(err.Error(), "-clear") {
-			t.Errorf("a damaged record: %v", err)
-		}
-		if _, err := Register(t.Context(), deps(s, disk), RegisterOptions{Code: code, ID: actID, Region: "eu-west-1", Yes: true}); err == nil {
-			t.Error("a damaged record was replaced in silence")
-		}
-		if err := v.Delete(vault.InstanceFingerprint); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := Fingerprint(t.Context(), v, facts(), clock.Real{}); err == nil || !strings.Contains(err.Error(), "missing") {
-			t.Errorf("no record: %v", err)
 		}
 	})
 }

@@ -46,9 +46,12 @@ func parseRegistration(raw []byte) (registration, error) {
 	if err := json.Unmarshal(raw, &r); err != nil {
 		return r, fmt.Errorf("%w: it is not JSON; %s", errDamaged, reRegister)
 	}
-	if r.InstanceID == "" || r.Region == "" || r.PrivateKey == "" {
+	if r.InstanceID == "" && r.Region == "" {
 		// Cleared, or the write test of an interrupted stock registration.
 		return registration{}, nil
+	}
+	if r.PrivateKey == "" {
+		return r, fmt.Errorf("%w: it has no private key; %s", errDamaged, reRegister)
 	}
 	if err := (Identity{InstanceID: r.InstanceID, Region: r.Region}).check(); err != nil {
 		return r, fmt.Errorf("%w: %w; %s", errDamaged, err, reRegister)
@@ -72,6 +75,9 @@ func loadRegistration(v *vault.Vault) (registration, error) {
 	raw, err := v.Get(vault.RegistrationKey)
 	if errors.Is(err, vault.ErrNotFound) {
 		return registration{}, nil
+	}
+	if errors.Is(err, vault.ErrDamaged) {
+		return registration{}, fmt.Errorf("%w: %w, or %s", errDamaged, err, reRegister)
 	}
 	if err != nil {
 		return registration{}, fmt.Errorf("read the registration (run as root or administrator?): %w", err)

@@ -251,12 +251,15 @@ func (r registrar) save(id Identity, key *rsa.PrivateKey, print fingerprint.Reco
 		return err
 	}
 	var before []saved
-	for _, name := range []string{vault.InstanceFingerprint, vault.RegistrationKey} {
+	for _, name := range []string{vault.InstanceFingerprint, formerKey, vault.RegistrationKey} {
 		value, err := r.Vault.Get(name)
 		before = append(before, saved{name, value, err})
 	}
 	if fresh {
 		err = storeFingerprint(r.Vault, print)
+	}
+	if err == nil { // it was of the registration that goes
+		err = r.Vault.Delete(formerKey)
 	}
 	if err == nil {
 		err = rec.store(r.Vault, vault.RegistrationKey)
@@ -318,5 +321,5 @@ func Clear(v *vault.Vault, clk clock.Clock) error {
 	if err := rec.store(v, vault.RegistrationKey); err != nil {
 		return fmt.Errorf("clear the registration: %w", err)
 	}
-	return v.Delete(pendingKey)
+	return errors.Join(v.Delete(pendingKey), v.Delete(formerKey))
 }

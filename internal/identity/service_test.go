@@ -272,6 +272,6 @@ func node(t *testing.T, s *service, disk fsys.FS) Options {
 	return Options{
 		Identity: id, Key: key, Vault: v, Endpoint: "http://ssm.test", Region: id.Region, HTTP: s.http(), Clock: clock.Real{}, Log: quiet(),
 		Skew: &ssmclient.Skew{}, newKey: keys(s),
-		Fingerprint: func(ctx context.Context) (string, error) { return Fingerprint(ctx, v, facts(), clock.Real{}) },
+		Fingerprint: func(ctx context.Context) (string, error) { return Fingerprint(ctx, v, facts(), clock.Real{}, quiet()) },
 	}
 }

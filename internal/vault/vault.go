@@ -36,8 +36,7 @@ const (
 	dirPerm  fs.FileMode = 0o700
 )
 
-// ErrNotFound is returned for a key that the manifest does not list, or whose
-// file is missing.
+// ErrNotFound is returned for a key that has no value.
 var ErrNotFound = errors.New("does not exist")
 
 var keyRule = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9]{1,64}$`) })
@@ -55,35 +54,62 @@ func New(f fsys.FS, data string) *Vault {
 	return &Vault{fs: f, dir: filepath.Join(data, "Vault")}
 }
 
-// Get returns the value of key.
+// Get returns the value of key. One that is not what was stored is ErrDamaged.
 func (v *Vault) Get(key string) ([]byte, error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	value, _, err := v.get(key)
+	return value, err
+}
+
+// get also says whether the value had a sum.
+func (v *Vault) get(key string) (value []byte, summed bool, err error) {
 	if err := v.checkDirs(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	m, err := v.manifest(key)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if _, ok := m[key]; !ok {
-		return nil, fmt.Errorf("vault: %s %w", key, ErrNotFound)
+	raw, err := fsys.ReadFile(v.fs, v.path(key), MaxValue)
+	_, listed := m[key]
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && listed:
+		return nil, false, fmt.Errorf("vault: %s: its file is missing: it %w", v.path(key), ErrDamaged)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, false, fmt.Errorf("vault: %s %w", key, ErrNotFound)
+	case err != nil:
+		return nil, false, fmt.Errorf("vault: %w", err)
 	}
-	value, err := fsys.ReadFile(v.fs, v.path(key), MaxValue)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("vault: data file of %s is missing: it %w", key, ErrNotFound)
+	if value, summed, err = withoutSum(raw); err != nil {
+		return nil, summed, fmt.Errorf("vault: %s: %w", v.path(key), err)
+	}
+	return value, summed, nil
+}
+
+// Confirm gives the value of key, which has proved right, a sum where the
+// stock agent wrote it without. A key without a value is no error.
+func (v *Vault) Confirm(key string) error {
+	if err := checkKey(key); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	value, summed, err := v.get(key)
+	if errors.Is(err, ErrNotFound) || err == nil && summed {
+		return nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("vault: %w", err)
+		return err
 	}
-	return value, nil
+	return v.put(key, value)
 }
 
 // Put stores value under key, durably. After a crash the key has the old value
-// or the new one.
+// or the new one. A JSON object gets a sum, by which Get knows it again.
 func (v *Vault) Put(key string, value []byte) error {
 	if err := checkKey(key); err != nil {
 		return err
@@ -93,6 +119,10 @@ func (v *Vault) Put(key string, value []byte) error {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	return v.put(key, value)
+}
+
+func (v *Vault) put(key string, value []byte) error {
 	if err := v.makeDirs(); err != nil {
 		return err
 	}
@@ -100,7 +130,7 @@ func (v *Vault) Put(key string, value []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := fsys.WriteFile(v.fs, v.path(key), value, filePerm); err != nil {
+	if err := fsys.WriteFile(v.fs, v.path(key), withSum(value), filePerm); err != nil {
 		return fmt.Errorf("vault: %w", err)
 	}
 	if m[key] == v.path(key) {
@@ -203,8 +233,9 @@ func (v *Vault) checkDirs() error {
 	return nil
 }
 
-// manifest reads the index that key belongs to. The paths in it are not
-// followed: a value's place follows from its key. A manifest that is torn (the
+// manifest reads the index that key belongs to. It is the stock agent's: a
+// value's place follows from its key, and what is there counts, listed or not,
+// so that a damaged index makes nobody forget who he is. One that is torn (the
 // stock agent writes it in place) is made anew from the values that are there.
 func (v *Vault) manifest(key string) (map[string]string, error) {
 	raw, err := fsys.ReadFile(v.fs, v.manifestPath(key), maxManifest)

@@ -119,7 +119,7 @@ func setThreshold(_ context.Context, s streams, f *agentFlags) int {
 		err = identity.SetThreshold(vault.New(fileSystem(f.root), p.Data), f.threshold)
 	}
 	if err != nil {
-		fmt.Fprintf(s.err, "Error setting the SimilarityThreshold. %v\n", err)
+		fmt.Fprintln(s.err, err)
 		return exitFailed
 	}
 	fmt.Fprintf(s.err, "Fingerprint SimilarityThreshold set to %d\n", f.threshold)
