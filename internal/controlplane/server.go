@@ -165,7 +165,13 @@ func (s *Server) assemble() error {
 		return err
 	}
 	s.nodes = nodes.New(nodes.Options{DB: s.db, Clock: o.Clock, Log: o.Log.With("part", "nodes"), IssueToken: issuer.IssueToken, TokenLife: o.TokenLife})
-	if s.documents, err = documents.New(documents.Options{DB: s.db, Clock: o.Clock, Log: o.Log.With("part", "documents"), Account: o.Account}); err != nil {
+	verifier := auth.New(auth.Options{Keys: keys, Issuer: issuer, Account: o.Account, Clock: o.Clock, PublicKey: s.nodes.PublicKey})
+	s.objects, err = s3.New(s3.Options{Dir: filepath.Join(o.Dir, objectsDir), FS: o.FS, DB: s.db, Clock: o.Clock, Log: o.Log.With("part", "s3"), Region: o.Region, Names: o.Names, Verify: verifier.Storage})
+	if err != nil {
+		return err
+	}
+	if s.documents, err = documents.New(documents.Options{DB: s.db, Clock: o.Clock, Log: o.Log.With("part", "documents"), Account: o.Account,
+		Files: attachments{objects: s.objects, key: keys.First(), region: o.Region, clock: o.Clock, url: s.url}}); err != nil {
 		return err
 	}
 	s.commands, err = commands.New(commands.Config{DB: s.db, Documents: resolver{s.documents}, Clock: o.Clock, Log: o.Log.With("part", "commands"), Region: o.Region})
@@ -179,13 +185,8 @@ func (s *Server) assemble() error {
 	s.keys = kms.New(kms.Options{DB: s.db, Clock: o.Clock, Log: o.Log.With("part", "kms"), Region: o.Region, Account: o.Account})
 	s.nodes.OnDeregister(s.commands.NodeRemoved)
 	s.nodes.OnDeregister(s.sessions.NodeRemoved)
-	verifier := auth.New(auth.Options{Keys: keys, Issuer: issuer, Account: o.Account, Clock: o.Clock, PublicKey: s.nodes.PublicKey})
 	s.gateway = gateway.New(gateway.Options{Queue: s.commands, Sessions: s.sessions, Clock: o.Clock, Log: o.Log.With("part", "gateway"), Verify: verifier.Caller, Endpoint: s.url})
 	s.relay = relay.New(relay.Options{Sessions: s.sessions, Clock: o.Clock, Log: o.Log.With("part", "relay"), Verify: verifier.Caller})
-	s.objects, err = s3.New(s3.Options{Dir: filepath.Join(o.Dir, objectsDir), FS: o.FS, DB: s.db, Clock: o.Clock, Log: o.Log.With("part", "s3"), Region: o.Region, Names: o.Names, Verify: verifier.Storage})
-	if err != nil {
-		return err
-	}
 	s.logs, err = logs.New(logs.Options{DB: s.db, Clock: o.Clock, Log: o.Log.With("part", "logs"), Region: o.Region, Account: o.Account})
 	if err != nil {
 		return err
@@ -228,7 +229,7 @@ func (s *Server) routes(v *auth.Verifier) http.Handler {
 			sts.ServeHTTP(w, r)
 			return
 		}
-		calls.ServeHTTP(w, r)
+		calls.ServeHTTP(w, r.WithContext(withOrigin(r)))
 	})
 	if s.opt.NoGateway {
 		mux.HandleFunc("/v1/", gateway.Refuse)

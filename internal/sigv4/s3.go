@@ -199,6 +199,23 @@ func (c *Chain) next(kind, what string) string {
 	return c.last
 }
 
+// PresignS3 returns the address of a GET request to S3, signed so that it is
+// good without further credentials for as long as expires says.
+func PresignS3(ctx context.Context, address string, c aws.Credentials, region string, now time.Time, expires time.Duration) (string, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return "", fmt.Errorf("presign %.200q: %w", address, err)
+	}
+	q := r.URL.Query()
+	q.Set(queryExpires, strconv.Itoa(int(expires/time.Second)))
+	r.URL.RawQuery = q.Encode()
+	signed, _, err := v4.NewSigner().PresignHTTP(ctx, c, r, Unsigned, ServiceS3, region, now, func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
+	if err != nil {
+		return "", fmt.Errorf("presign a request to %s: %w", r.URL.Host, err)
+	}
+	return signed, nil
+}
+
 // SignS3 signs r for S3 in region at now. payload is the SHA-256 of the body in
 // hex. Signed are host and all headers that are set; it is called last.
 func SignS3(ctx context.Context, r *http.Request, payload string, c aws.Credentials, region string, now time.Time) error {

@@ -66,6 +66,7 @@ var patterns = map[string]pattern{
 	"documentVersion": {lazy(`^([$]LATEST|[$]DEFAULT|[1-9][0-9]{0,8})$`), "$LATEST, $DEFAULT or a number from 1"},
 	"versionNumber":   {lazy(`^[1-9][0-9]{0,8}$`), "a number from 1"},
 	"versionName":     {lazy(`^[a-zA-Z0-9_\-.]{1,128}$`), "1 to 128 letters, digits and _-."},
+	"attachmentName":  {lazy(`^[a-zA-Z0-9_\-.]{3,128}$`), "3 to 128 letters, digits and _-."},
 	"displayName":     {lazy(`^[\w.\-:/ ]*$`), "letters, digits, blanks and _.-:/"},
 	"targetType":      {lazy(`^/[\w.\-:/]*$`), "/ and letters, digits and _.-:/"},
 	"concurrency":     {lazy(`^([1-9][0-9]{0,6}|[1-9][0-9]?%|100%)$`), "a number from 1 of at most 7 digits, or 1% to 100%"},

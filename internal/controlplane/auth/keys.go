@@ -30,6 +30,9 @@ func (k Keys) find(id string) (Key, bool) {
 	return Key{}, false
 }
 
+// First is the key that the control plane itself signs with.
+func (k Keys) First() Key { return k[0] }
+
 // LoadKeys reads the access keys from the shared credentials file at path,
 // every profile an operator; without a file it makes a key for the profile
 // default and writes it, with write, which must give the file its rights.

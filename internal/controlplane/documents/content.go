@@ -30,8 +30,11 @@ func newVersion(kind, format, content string) (Version, error) {
 	}
 	sum := sha256.Sum256([]byte(content))
 	v := Version{Format: format, Content: content, Hash: hex.EncodeToString(sum[:])}
-	if kind == "Session" {
+	switch kind {
+	case "Session":
 		return v, v.readSession()
+	case typePackage:
+		return v, v.readPackage()
 	}
 	return v, v.readCommand()
 }

@@ -13,11 +13,13 @@ import (
 	"ssmagent/internal/wire/ssm"
 )
 
-func (s *Service) get(_ context.Context, _ api.Caller, in ssm.GetDocumentInput) (ssm.GetDocumentOutput, error) {
+func (s *Service) get(ctx context.Context, _ api.Caller, in ssm.GetDocumentInput) (ssm.GetDocumentOutput, error) {
 	var out ssm.GetDocumentOutput
+	var v Version
 	err := s.opt.DB.View(func(tx *store.Tx) error {
-		d, v, err := s.find(tx, in.Name, in.DocumentVersion, in.VersionName)
-		if err != nil {
+		var d Document
+		var err error
+		if d, v, err = s.find(tx, in.Name, in.DocumentVersion, in.VersionName); err != nil {
 			return err
 		}
 		format := cmp.Or(in.DocumentFormat, "JSON")
@@ -31,6 +33,9 @@ func (s *Service) get(_ context.Context, _ api.Caller, in ssm.GetDocumentInput) 
 		}
 		return nil
 	})
+	if err == nil {
+		out.AttachmentsContent, err = s.contents(ctx, v)
+	}
 	return out, err
 }
 
@@ -45,12 +50,17 @@ func (s *Service) describe(_ context.Context, _ api.Caller, in ssm.DescribeDocum
 }
 
 func describe(d Document, v Version) ssm.DocumentDescription {
+	var files []ssm.AttachmentInformation
+	for _, f := range v.Attachments {
+		files = append(files, ssm.AttachmentInformation{Name: f.Name})
+	}
 	return ssm.DocumentDescription{
 		Name: d.Name, DisplayName: d.DisplayName, VersionName: v.VersionName, Owner: d.Owner, CreatedDate: ssm.Time{Time: v.Created},
 		Status: statusActive, DocumentVersion: strconv.Itoa(v.Number), Description: v.Description, Parameters: v.Parameters,
 		PlatformTypes: append([]string{}, v.PlatformTypes...), DocumentType: d.Type, SchemaVersion: v.SchemaVersion,
 		LatestVersion: strconv.Itoa(d.Latest), DefaultVersion: strconv.Itoa(d.Default), DocumentFormat: v.Format,
 		TargetType: d.TargetType, Hash: v.Hash, HashType: hashType, Tags: append([]ssm.Tag{}, d.Tags...),
+		AttachmentsInformation: files,
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 type Document struct {
 	Name        string
 	Owner       string // the account, or "Amazon"
-	Type        string // Command, Session
+	Type        string // Command, Session, Package
 	TargetType  string
 	Created     time.Time
 	Default     int
@@ -36,6 +36,11 @@ type Version struct {
 	Description   string
 	PlatformTypes []string // "Linux", "Windows", "MacOS"
 	Parameters    []ssm.DocumentParameter
+
+	// Of packages: what the manifest says, and its files.
+	PackageVersion string       `json:",omitempty"`
+	PackageARN     string       `json:",omitempty"`
+	Attachments    []Attachment `json:",omitempty"`
 }
 
 // Tables of this package; AWS-owned documents are code.

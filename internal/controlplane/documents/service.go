@@ -29,6 +29,7 @@ type Options struct {
 	Clock   clock.Clock
 	Log     *slog.Logger
 	Account string
+	Files   Files
 }
 
 // Service is the document store. Safe for concurrent use.
@@ -57,6 +58,7 @@ func (s *Service) Ops() api.Ops {
 		"AmazonSSM.GetDocument":                  {Allow: node, Handle: api.Shared(s.get)},
 		"AmazonSSM.DescribeDocument":             {Allow: node, Handle: api.Shared(s.describe)},
 		"AmazonSSM.ListDocuments":                {Allow: operator, Handle: api.Strict(s.list)},
+		"AmazonSSM.GetManifest":                  {Allow: node, Handle: api.Lenient(s.getManifest)},
 		"AmazonSSM.ListDocumentVersions":         {Allow: operator, Handle: api.Strict(s.listVersions)},
 	}
 }
@@ -66,7 +68,7 @@ type Resolved struct {
 	Name      string // without the ARN around it
 	Version   int
 	Owner     string
-	Type      string   // Command, Session
+	Type      string   // Command, Session, Package
 	Content   []byte   // JSON
 	Platforms []string // "Linux", "Windows", "MacOS"
 	Hash      string   // hex SHA-256 of the content as it was given

@@ -187,10 +187,6 @@ func (s *Service) getParameters(_ context.Context, _ api.Caller, in ssm.GetParam
 	return ssm.GetParametersOutput{Parameters: []json.RawMessage{}, InvalidParameters: in.Names}, nil
 }
 
-func (s *Service) getManifest(_ context.Context, _ api.Caller, in ssm.GetManifestInput) (ssm.Empty, error) {
-	return ssm.Empty{}, api.Errorf("ResourceNotFoundException", "there is no package %q with a manifest here", clip(in.PackageName))
-}
-
 func (s *Service) packageResult(_ context.Context, c api.Caller, in ssm.PutConfigurePackageResultInput) (ssm.Empty, error) {
 	id := c.InstanceID
 	if c.Kind == api.Operator {

@@ -74,7 +74,6 @@ func (s *Service) Ops() api.Ops {
 		"AmazonSSM.PutInventory":                    {Allow: node, Handle: api.Shared(s.putInventory)},
 		"AmazonSSM.PutComplianceItems":              {Allow: node, Handle: api.Shared(s.putCompliance)},
 		"AmazonSSM.GetParameters":                   {Allow: node, Handle: api.Shared(s.getParameters)},
-		"AmazonSSM.GetManifest":                     {Allow: node, Handle: api.Lenient(s.getManifest)},
 		"AmazonSSM.PutConfigurePackageResult":       {Allow: node, Handle: api.Lenient(s.packageResult)},
 	}
 }

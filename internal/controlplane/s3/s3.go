@@ -134,6 +134,9 @@ func (c *call) serve() error {
 	if c.Caller.Kind != api.Operator && !(op.open && c.Caller.Kind == api.Node) {
 		return refusal("AccessDenied", http.StatusForbidden, "%s is not authorized to perform s3:%s", c.Caller, op.name)
 	}
+	if e := c.reserved(); e != nil {
+		return e
+	}
 	if e := c.rightRegion(op); e != nil {
 		return e
 	}

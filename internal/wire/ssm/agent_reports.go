@@ -102,6 +102,9 @@ type GetManifestInput struct {
 	PackageVersion string `check:"required,max=512"`
 }
 
+// GetManifestOutput is the manifest, as JSON text.
+type GetManifestOutput struct{ Manifest string }
+
 // PutConfigurePackageResultInput reports a package's installation; in no
 // public model.
 type PutConfigurePackageResultInput struct {

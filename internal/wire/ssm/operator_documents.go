@@ -10,6 +10,17 @@ type CreateDocumentInput struct {
 	DisplayName    string `json:",omitempty" check:"max=1024,re=displayName"`
 	TargetType     string `json:",omitempty" check:"max=200,re=targetType"`
 	Tags           []Tag  `json:",omitempty" check:"max=1000"`
+
+	Attachments []AttachmentsSource `json:",omitempty" check:"max=20"`
+}
+
+// AttachmentsSource says where what is attached to a document lies. Key is
+// SourceUrl (a folder in S3), S3FileUrl (an object) or AttachmentReference
+// (document/version/name).
+type AttachmentsSource struct {
+	Key    string   `json:",omitempty" check:"required,enum=SourceUrl|S3FileUrl|AttachmentReference"`
+	Values []string `json:",omitempty" check:"required,min=1,max=1"`
+	Name   string   `json:",omitempty" check:"re=attachmentName"`
 }
 
 // UpdateDocumentInput adds a version.
@@ -21,6 +32,8 @@ type UpdateDocumentInput struct {
 	VersionName     string `json:",omitempty" check:"re=versionName"`
 	DisplayName     string `json:",omitempty" check:"max=1024,re=displayName"`
 	TargetType      string `json:",omitempty" check:"max=200,re=targetType"`
+
+	Attachments []AttachmentsSource `json:",omitempty" check:"max=20"`
 }
 
 // DocumentDescriptionOutput answers CreateDocument and UpdateDocument.
@@ -47,7 +60,12 @@ type DocumentDescription struct {
 	Hash            string // hex SHA-256 of the content
 	HashType        string // Sha256
 	Tags            []Tag
+
+	AttachmentsInformation []AttachmentInformation `json:",omitempty"`
 }
+
+// AttachmentInformation names what is attached to a document.
+type AttachmentInformation struct{ Name string }
 
 // DocumentParameter is a declared parameter. DefaultValue is text; the
 // service writes lists and the like as JSON.
@@ -94,6 +112,18 @@ type GetDocumentOutput struct {
 	Content         string
 	DocumentType    string
 	DocumentFormat  string
+
+	AttachmentsContent []AttachmentContent `json:",omitempty"`
+}
+
+// AttachmentContent is something attached to a document and where it can be
+// fetched for a while.
+type AttachmentContent struct {
+	Name     string
+	Size     int64
+	Hash     string // hex
+	HashType string // Sha256
+	Url      string
 }
 
 // DescribeDocumentInput asks for a description; Name may be an ARN.
