@@ -22,8 +22,7 @@ type Paths struct {
 	Recordings    string // of terminals
 	Audit         string // who did what
 	LocalCommands string // offline documents
-	// IPC holds the agent's local sockets (directory 0750 on the system,
-	// 0700 below -root).
+	// IPC holds the agent's local sockets (directory 0700).
 	IPC string
 	// DefaultWorkDir is where scripts run that name no directory.
 	DefaultWorkDir string

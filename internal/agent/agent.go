@@ -50,6 +50,10 @@ type Machine struct {
 	Find       func(proc.ID) (proc.Process, error)
 	KillMarked func(ctx context.Context, name, value string) error
 	Dial       func(ctx context.Context, path string) (net.Conn, error) // ipc.Dial
+	// Listen and CheckPeer are those of ipc, for ssm-cli; Listen nil: it is
+	// not answered.
+	Listen    func(path string) (net.Listener, error)
+	CheckPeer func(net.Conn) error
 	// Reboot restarts the machine, soon, and returns; nil: it cannot be.
 	Reboot func(ctx context.Context) error
 	// Watch is watch.Dir; nil: nobody tells of files.
@@ -82,7 +86,7 @@ var ErrRunning = errors.New("another agent is running with the same data")
 func New(o Options) (*Agent, error) {
 	m := o.Machine
 	switch {
-	case m.Info == nil || m.FS == nil || m.Lock == nil || m.Hardware == nil || m.Start == nil || m.Find == nil || m.KillMarked == nil || m.Dial == nil:
+	case m.Info == nil || m.FS == nil || m.Lock == nil || m.Hardware == nil || m.Start == nil || m.Find == nil || m.KillMarked == nil || m.Dial == nil || m.Listen != nil && m.CheckPeer == nil:
 		return nil, errors.New("agent: the machine is not whole")
 	case o.Log == nil || o.Clock == nil || o.Version == "":
 		return nil, errors.New("agent: log, clock or version is missing")

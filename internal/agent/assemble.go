@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rsa"
 	"errors"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -82,7 +83,7 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 		return parts{}, errors.Join(err, box.Close())
 	}
 	orchestration := filepath.Join(dir, "document", a.cfg.Agent.OrchestrationRootDir)
-	queue, local := a.commands(filepath.Join(dir, "document", "jobs"), orchestration, node, replies, creds)
+	queue, runs := a.commands(filepath.Join(dir, "document", "jobs"), orchestration, node, replies, creds, log)
 	accept := command.New(command.Options{
 		Queue: queue, Replies: replies, Clock: a.opt.Clock, Log: a.log, Node: node, Audit: log, Orchestration: orchestration,
 	})
@@ -103,10 +104,10 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 		Clock: a.opt.Clock, Log: a.log,
 	}
 	p := parts{outbox: box, audit: log, runs: map[string]func(context.Context) error{
-		"commands": queue.Run, "channel": channel.Run, "health ping": ping.Run, "sessions": shells.Run,
-		"local commands": local.Run,
-		"recordings":     func(ctx context.Context) error { return a.sweep(ctx, filepath.Join(dir, "session", "sessions")) },
+		"channel": channel.Run, "health ping": ping.Run, "sessions": shells.Run,
+		"recordings": func(ctx context.Context) error { return a.sweep(ctx, filepath.Join(dir, "session", "sessions")) },
 	}}
+	maps.Copy(p.runs, runs)
 	if keepFresh != nil {
 		p.runs["credentials"] = keepFresh
 	}
@@ -151,11 +152,7 @@ func (a *Agent) queue(dir string, sink job.Sink, creds aws.CredentialsProvider) 
 // cleanup is what OrchestrationDirectoryCleanup means.
 func cleanup(setting string) func([]doc.Result) bool {
 	return func(results []doc.Result) bool {
-		statuses := make([]doc.Status, len(results))
-		for i, r := range results {
-			statuses[i] = r.Status
-		}
-		s := doc.Aggregate(statuses)
+		s := doc.Overall(results)
 		switch setting {
 		case "clean-success":
 			return s == doc.Success

@@ -6,20 +6,34 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"ssmagent/internal/job"
+	"ssmagent/internal/localapi"
 	"ssmagent/internal/offline"
+	"ssmagent/internal/record/audit"
 )
 
-// commands are the queue of jobs in dir, which reports to replies, and the
-// node's own folder, whose documents it runs too.
-func (a *Agent) commands(dir, orchestration string, n job.Node, replies job.Sink, creds aws.CredentialsProvider) (*job.Queue, *offline.Folder) {
+// commands are the queue of jobs in dir, which reports to replies, and what
+// runs with it: the queue itself, the node's own folder of documents, and the
+// socket of ssm-cli.
+func (a *Agent) commands(dir, orchestration string, n job.Node, replies job.Sink, creds aws.CredentialsProvider, log *audit.Log) (*job.Queue, map[string]func(context.Context) error) {
 	m := a.opt.Machine
 	var q *job.Queue
-	local := offline.New(offline.Options{
+	folder := offline.New(offline.Options{
 		Dir: m.Paths.LocalCommands, FS: m.FS, Clock: a.opt.Clock, Log: a.log, Agent: a.info(), Node: n, Orchestration: orchestration, Watch: m.Watch,
 		Submit: func(ctx context.Context, r job.Request) error { return q.Submit(ctx, r) },
 	})
-	q = a.queue(dir, sinks{offline.Channel: local, "": replies}, creds)
-	return q, local
+	runs := map[string]func(context.Context) error{"local commands": folder.Run}
+	to := sinks{offline.Channel: folder, "": replies}
+	q = a.queue(dir, to, creds)
+	runs["commands"] = q.Run
+	api := localapi.New(localapi.Options{
+		Path: localapi.Socket(m.Paths.IPC), FS: m.FS, Listen: m.Listen, Check: m.CheckPeer, Queue: q, Clock: a.opt.Clock, Log: a.log,
+		Node: n, Orchestration: orchestration, Audit: log,
+	})
+	to[localapi.Channel] = api // also for what an earlier agent took
+	if m.Listen != nil {
+		runs["local requests"] = api.Run
+	}
+	return q, runs
 }
 
 // sinks are those of jobs by channel; the one of "" takes the rest.

@@ -42,7 +42,7 @@ func module() Rules {
 				"internal/controlplane/logs", "internal/session/transcript",
 				"internal/step/content", "internal/step/rundocument", "internal/step/domainjoin", "internal/step/docker"},
 			// 4: flows
-			{"internal/worker", "internal/session/worker", "internal/command", "internal/offline", "internal/session", "internal/controlplane/commands",
+			{"internal/worker", "internal/session/worker", "internal/command", "internal/offline", "internal/localapi", "internal/session", "internal/controlplane/commands",
 				"internal/services",
 				"internal/controlplane/sessions", "internal/client", "internal/controlplane/s3", "internal/operator"},
 			// 5: the rims

@@ -65,7 +65,7 @@ func (p *Replies) audit(rs []job.Report) {
 		}
 		_ = p.Audit.Append(audit.Event{ // it has told the log
 			Kind: audit.CommandFinished, Command: r.Request.ID, Document: r.Request.DocumentName, Node: r.Request.Node.InstanceID,
-			Status:  string(aggregate(r.Results)),
+			Status:  string(doc.Overall(r.Results)),
 			Traffic: audit.Traffic{Millis: p.Clock.Now().Sub(r.Request.Accepted).Milliseconds()},
 		})
 	}
@@ -77,17 +77,9 @@ func (p *Replies) reply(r job.Report) doc.Reply {
 	case r.Result != nil:
 		return doc.NewStepReply(p.Agent, now, r.Results, *r.Result)
 	case r.Final:
-		return doc.NewReply(p.Agent, now, r.Results, aggregate(r.Results))
+		return doc.NewReply(p.Agent, now, r.Results, doc.Overall(r.Results))
 	}
 	return doc.NewReply(p.Agent, now, r.Results, doc.SuccessAndReboot)
-}
-
-func aggregate(results []doc.Result) doc.Status {
-	statuses := make([]doc.Status, len(results))
-	for i, r := range results {
-		statuses[i] = r.Status
-	}
-	return doc.Aggregate(statuses)
 }
 
 // entry is a reply to keep. Its id is the same whenever the same thing is

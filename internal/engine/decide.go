@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"ssmagent/internal/step"
 	"ssmagent/internal/wire/doc"
 )
 
@@ -22,6 +23,26 @@ type verdict struct {
 	operation operation
 	reason    string
 	message   string
+}
+
+// Forecast is what becomes of a step when its turn comes. What earlier steps
+// will do to it by their exit codes, onFailure and onSuccess it cannot say.
+type Forecast struct {
+	Status doc.Status // Skipped, Failed, or NotStarted for one that will run
+	Reason string     `json:",omitempty"` // as in doc.Result
+	Why    string     `json:",omitempty"`
+}
+
+// Foresee makes a Forecast of s for a platform and the handlers there.
+func Foresee(s doc.Step, platform string, plugins step.Set) Forecast {
+	_, handler := plugins[s.Action]
+	switch v := decide(s, platform, handler, false); v.operation {
+	case skip:
+		return Forecast{doc.Skipped, v.reason, v.message}
+	case fail:
+		return Forecast{doc.Failed, v.reason, v.message}
+	}
+	return Forecast{Status: doc.NotStarted}
 }
 
 // decide goes through the rules in the order in which they count.

@@ -120,7 +120,7 @@ func settleNow(t *testing.T, q *Queue, e *entry) bool {
 	if e.inherit() != nil || !e.p.Finished {
 		return false
 	}
-	return q.reportNews(t.Context(), e) == nil && e.dir.bury() == nil
+	return q.reportNews(t.Context(), e) == nil && e.dir.bury(Summary{}) == nil
 }
 
 // finishedJob leaves what a worker leaves that ended without an agent.
@@ -248,7 +248,7 @@ func TestSweptTombstoneDoesNotComeBackToLife(t *testing.T) {
 			disk := fsystest.NewDisk()
 			finishedJob(t, disk)
 			d := Dir{FS: disk, Path: "/data/jobs/one"}
-			if err := d.bury(); err != nil {
+			if err := d.bury(Summary{}); err != nil {
 				t.Fatal(err)
 			}
 			before := disk.Ops()

@@ -99,7 +99,7 @@ func (d Dir) exists() bool {
 	return err == nil
 }
 
-// mark makes an empty file durable: cancel or done.
+// mark makes an empty file durable.
 func (d Dir) mark(name string) error {
 	if err := d.write(name, nil, false); err != nil {
 		return err
@@ -247,9 +247,17 @@ func (d Dir) saveReported(n int) error {
 	return d.write(reportedFile, b, false)
 }
 
-// bury turns the directory into a tombstone.
-func (d Dir) bury() error {
-	if err := d.mark(doneFile); err != nil {
+// bury turns the directory into a tombstone. That it is there is durable, what
+// it says of the job is for people and need not be.
+func (d Dir) bury(s Summary) error {
+	b, err := json.Marshal(s)
+	if err == nil {
+		err = d.write(doneFile, b, false)
+	}
+	if err == nil {
+		err = d.FS.SyncDir(d.Path)
+	}
+	if err != nil {
 		return fmt.Errorf("close the command: %w", err)
 	}
 	d.strip()

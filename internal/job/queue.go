@@ -103,6 +103,7 @@ type entry struct {
 	log       *slog.Logger
 	cancelled chan struct{} // closed when an operator cancelled
 	once      sync.Once
+	over      chan struct{} // closed when it is over and its tombstone there
 
 	// The rest belongs to the goroutine that attends the job.
 	p        *Progress
@@ -229,10 +230,8 @@ func (q *Queue) Submit(ctx context.Context, r Request) error {
 	if err := r.validate(); err != nil {
 		return err
 	}
-	select {
-	case <-q.ready:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := q.known(ctx); err != nil {
+		return err
 	}
 	leave, err := q.enter(ctx, r.ID)
 	if err != nil {
@@ -316,17 +315,15 @@ func (q *Queue) enter(ctx context.Context, id string) (leave func(), err error) 
 }
 
 func (q *Queue) newEntry(r Request, d Dir) *entry {
-	return &entry{req: r, dir: d, cancelled: make(chan struct{}), log: q.log.With("command", r.ID)}
+	return &entry{req: r, dir: d, cancelled: make(chan struct{}), over: make(chan struct{}), log: q.log.With("command", r.ID)}
 }
 
 // Cancel cancels a job: one that waits never runs, a running one is ended with
 // all its processes; both are reported. It returns once the wish is durable,
 // and false when no such job waits or runs.
 func (q *Queue) Cancel(ctx context.Context, id string) (bool, error) {
-	select {
-	case <-q.ready:
-	case <-ctx.Done():
-		return false, context.Cause(ctx)
+	if err := q.known(ctx); err != nil {
+		return false, err
 	}
 	q.mu.Lock()
 	e := q.live[id]

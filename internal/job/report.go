@@ -43,14 +43,16 @@ func (q *Queue) settle(ctx context.Context, e *entry) error {
 	if err := q.reportNews(ctx, e); err != nil {
 		return err
 	}
-	if err := q.retry(ctx, e, e.dir.bury); err != nil {
+	now := q.opt.Clock.Now()
+	s := e.epitaph(now)
+	if err := q.retry(ctx, e, func() error { return e.dir.bury(s) }); err != nil {
 		return err
 	}
-	now := q.opt.Clock.Now()
 	q.mu.Lock()
 	delete(q.live, e.req.ID)
 	q.graves = append(q.graves, grave{e.req.ID, now})
 	q.mu.Unlock()
+	close(e.over)
 	e.log.Info("command finished", "steps", len(e.p.Results()))
 	q.cleanUp(ctx, e)
 	return nil

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -39,6 +38,9 @@ const (
 	every = 15 * time.Minute
 	// young is the age below which a file that is no document may be half written.
 	young = 2 * time.Second
+	// linger is how long a document stays in submitted after its reply: who
+	// dropped it learns its id there.
+	linger = 10 * time.Second
 	// again is after how long a disk or queue that is full is asked once more.
 	again = 10 * time.Second
 
@@ -71,12 +73,15 @@ type Folder struct {
 	mu  sync.Mutex // Report beside a look at the folder
 	// accepted are the ids in submitted that the queue has.
 	accepted map[string]bool
+	over     chan struct{} // a document has ended
 }
 
 var _ job.Sink = (*Folder)(nil)
 
 // New returns a Folder that does nothing until Run.
-func New(o Options) *Folder { return &Folder{opt: o, accepted: map[string]bool{}} }
+func New(o Options) *Folder {
+	return &Folder{opt: o, accepted: map[string]bool{}, over: make(chan struct{}, 1)}
+}
 
 func (f *Folder) path(elem ...string) string {
 	return filepath.Join(append([]string{f.opt.Dir}, elem...)...)
@@ -104,6 +109,7 @@ func (f *Folder) Run(ctx context.Context) error {
 		t := f.opt.Clock.NewTimer(f.look(ctx))
 		select {
 		case <-ctx.Done():
+		case <-f.over:
 		case _, ok := <-news:
 			if !ok {
 				news = nil
@@ -236,7 +242,8 @@ func (f *Folder) submit(ctx context.Context, r job.Request, file string) (time.D
 	return every, nil
 }
 
-// resume submits what was given an id and did not get into the queue.
+// resume submits what was given an id and did not get into the queue, and
+// removes what was answered.
 func (f *Folder) resume(ctx context.Context) time.Duration {
 	entries, err := f.opt.FS.ReadDir(f.path(submitted))
 	if err != nil {
@@ -246,36 +253,46 @@ func (f *Folder) resume(ctx context.Context) time.Duration {
 	next := every
 	for _, e := range entries {
 		id := e.Name()[strings.LastIndexByte(e.Name(), '.')+1:]
-		f.mu.Lock()
-		known := f.accepted[id]
-		f.mu.Unlock()
-		if known || uuid.Validate(id) != nil || ctx.Err() != nil {
+		if uuid.Validate(id) != nil || ctx.Err() != nil {
 			continue
 		}
-		if err := f.resumeOne(ctx, e.Name(), id); err != nil {
+		wait, err := f.resumeOne(ctx, e.Name(), id)
+		if err != nil {
 			f.opt.Log.Warn("a document in the local folder waits", "file", shown(e.Name()), "error", err)
-			next = again
+			wait = again
 		}
+		next = min(next, wait)
 	}
 	return next
 }
 
-func (f *Folder) resumeOne(ctx context.Context, file, id string) error {
+func (f *Folder) resumeOne(ctx context.Context, file, id string) (time.Duration, error) {
 	path := f.path(submitted, file)
-	if _, err := f.opt.FS.Lstat(f.path(completed, id)); err == nil {
-		return f.opt.FS.Remove(path) // the reply is there
+	if reply, err := f.opt.FS.Lstat(f.path(completed, id)); err == nil {
+		if age := f.opt.Clock.Now().Sub(reply.ModTime()); age >= 0 && age < linger {
+			return linger - age, nil
+		}
+		f.mu.Lock()
+		delete(f.accepted, id)
+		f.mu.Unlock()
+		return every, f.opt.FS.Remove(path)
+	}
+	f.mu.Lock()
+	known := f.accepted[id]
+	f.mu.Unlock()
+	if known {
+		return every, nil
 	}
 	info, err := f.opt.FS.Lstat(path)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	r, err := f.request(ctx, path, info, strings.TrimSuffix(file, "."+id), id)
 	if err != nil {
 		f.opt.Log.Warn("a document in the local folder is not run", "file", shown(file), "error", err)
-		return f.move(path, f.path(invalid, file))
+		return every, f.move(path, f.path(invalid, file))
 	}
-	_, err = f.submit(ctx, r, file)
-	return err
+	return f.submit(ctx, r, file)
 }
 
 // Report implements job.Sink: the last report becomes the reply's file.
@@ -284,11 +301,7 @@ func (f *Folder) Report(_ context.Context, rs ...job.Report) error {
 		if !r.Final {
 			continue
 		}
-		statuses := make([]doc.Status, len(r.Results))
-		for i, res := range r.Results {
-			statuses[i] = res.Status
-		}
-		status := doc.Aggregate(statuses)
+		status := doc.Overall(r.Results)
 		text, err := doc.NewReply(f.opt.Agent, f.opt.Clock.Now(), r.Results, status).Encode(0)
 		if err != nil {
 			return err
@@ -296,27 +309,13 @@ func (f *Folder) Report(_ context.Context, rs ...job.Report) error {
 		if err := fsys.WriteFile(f.opt.FS, f.path(completed, r.Request.ID), []byte(text), 0o600); err != nil {
 			return fmt.Errorf("write the reply of %s: %w", r.Request.ID, err)
 		}
-		f.forget(r.Request.ID)
+		select {
+		case f.over <- struct{}{}:
+		default:
+		}
 		f.opt.Log.Info("a document of the local folder has ended", "command", r.Request.ID, "status", status)
 	}
 	return nil
-}
-
-// forget removes a document whose reply is there. What stays goes at the next
-// start.
-func (f *Folder) forget(id string) {
-	entries, err := f.opt.FS.ReadDir(f.path(submitted))
-	if err != nil {
-		return
-	}
-	if i := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), "."+id) }); i >= 0 {
-		err = f.opt.FS.Remove(f.path(submitted, entries[i].Name()))
-	}
-	if err == nil {
-		f.mu.Lock()
-		delete(f.accepted, id)
-		f.mu.Unlock()
-	}
 }
 
 // shown is a file's name as far as a log or a reply takes it: anybody may have

@@ -100,8 +100,63 @@ func TestDocumentIsRunAndAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, err := fsys.ReadFile(b.disk, path.Join(dir, completed, r.ID), 1<<20)
-	if err != nil || !strings.Contains(string(text), `"documentStatus":"Failed"`) || len(b.names(submitted)) != 0 {
-		t.Errorf("%s %v, submitted: %v", text, err, b.names(submitted))
+	if err != nil || !strings.Contains(string(text), `"documentStatus":"Failed"`) {
+		t.Errorf("%s %v", text, err)
+	}
+	// Who dropped it finds its id for a while.
+	info, err := b.disk.Lstat(path.Join(dir, completed, r.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.opt.Clock = clock.NewFake(info.ModTime().Add(linger - time.Second))
+	if next := f.look(t.Context()); next != time.Second || len(b.names(submitted)) != 1 {
+		t.Errorf("submitted soon after: %v, next look in %v", b.names(submitted), next)
+	}
+	f.opt.Clock = clock.NewFake(info.ModTime().Add(linger))
+	if next := f.look(t.Context()); next != every || len(b.names(submitted)) != 0 || len(f.accepted) != 0 {
+		t.Errorf("submitted later: %v, next look in %v, %v", b.names(submitted), next, f.accepted)
+	}
+}
+
+// TestDrop is the other end: documents that are taken, refused, and not seen.
+func TestDrop(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	news := make(chan struct{}, 1)
+	f := b.settle(b.folder())
+	d := Drop{Dir: dir, FS: b.disk, Clock: b.c, Within: 5 * time.Second, Every: 500 * time.Millisecond,
+		Watch: func(_ context.Context, dir string) (<-chan struct{}, error) {
+			if path.Base(dir) == submitted {
+				return news, nil
+			}
+			return nil, errors.ErrUnsupported
+		}}
+	for _, tc := range []struct {
+		name, text string
+		act        func()
+		want       error
+	}{
+		{"taken", good, func() { f.look(t.Context()); news <- struct{}{} }, nil},
+		{"refused", "{}", func() { f.look(t.Context()); b.c.Advance(d.Every) }, ErrInvalid},
+		{"unseen", good, func() { b.c.Advance(d.Within) }, ErrTimedOut},
+	} {
+		var id string
+		done := make(chan error, 1)
+		go func() {
+			var err error
+			id, err = d.Send(t.Context(), tc.name, []byte(tc.text))
+			done <- err
+		}()
+		if err := b.c.Await(t.Context(), 2); err != nil { // it waits
+			t.Fatal(err)
+		}
+		tc.act()
+		if err := <-done; !errors.Is(err, tc.want) || len(b.names("")) != 0 {
+			t.Errorf("%s: %v, left: %v", tc.name, err, b.names(""))
+		}
+		if tc.want == nil && (len(b.got) != 1 || b.got[0].ID != id) {
+			t.Errorf("the id is said to be %s: %+v", id, b.got)
+		}
 	}
 }
 

@@ -202,3 +202,14 @@ func peerUID(c net.Conn) (uint32, error) {
 	}
 	return cred.Uid, nil
 }
+
+func checkPeer(c net.Conn) error {
+	uid, err := peerUID(c)
+	if err != nil {
+		return err
+	}
+	if uid != 0 && int(uid) != os.Geteuid() {
+		return fmt.Errorf("user %d may not do this: only root and user %d may", uid, os.Geteuid())
+	}
+	return nil
+}

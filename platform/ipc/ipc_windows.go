@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -63,6 +62,5 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 	return c, nil
 }
 
-func peerUID(net.Conn) (uint32, error) {
-	return 0, fmt.Errorf("who is at the other end of a named pipe has no uid: %w", errors.ErrUnsupported)
-}
+// checkPeer has nothing to add to rights: whoever they let in may ask.
+func checkPeer(net.Conn) error { return nil }

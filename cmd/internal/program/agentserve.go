@@ -82,7 +82,7 @@ func machine(root string, p platform.Paths) (agent.Machine, error) {
 	return agent.Machine{
 		Info: platform.Read, Paths: p, FS: fileSystem(root), Lock: secfile.Lock, Hardware: fingerprint.Read, Ambient: ambient,
 		Executable: exe, Env: os.Environ(), Stderr: os.Stderr,
-		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Reboot: restart, Watch: watch.Dir,
+		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Listen: ipc.Listen, CheckPeer: ipc.CheckPeer, Reboot: restart, Watch: watch.Dir,
 	}, nil
 }
 

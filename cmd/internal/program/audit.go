@@ -1,6 +1,7 @@
 package program
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -14,7 +15,7 @@ import (
 )
 
 // auditMain is `ssm-cli audit`.
-func auditMain(s streams, root string, args []string) int {
+func auditMain(_ context.Context, s streams, root string, args []string) int {
 	p, err := pathsFor(root)
 	if err != nil {
 		return s.wrong(err)

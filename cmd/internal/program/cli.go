@@ -13,6 +13,15 @@ import (
 const cliHelp = `usage: ssm-cli [-root DIR] COMMAND
 
   get-instance-information   this node's id, region and agent version, as JSON
+  commands list              what waits, runs and has ended on this node; --limit N
+  commands show ID           one command with what its steps printed
+  commands cancel ID         ends it and all its processes, or takes it out of the queue
+  run-document FILE          runs a document (JSON or YAML) as the agent would for the service, and
+                             exits with its code; --parameters JSON; --dry-run prints the steps,
+                             which would be skipped and why, and runs nothing
+  send-offline-command       --content JSON or URL: gives a document to the agent's local folder
+  get-offline-command-invocation
+                             --command-id ID: what has become of it
   credentials explain        where this node's credentials are from, and why not from elsewhere
   recordings list            the recorded terminals of this node
   recordings play ID         shows a recording as it happened; -speed N, -idle SECONDS
@@ -21,6 +30,8 @@ const cliHelp = `usage: ssm-cli [-root DIR] COMMAND
   audit show                 who did what on this node; --json: as it is written
   audit verify               finds changed, missing and reordered lines
   help                       this text
+
+commands and run-document ask the running agent; --output json is for programs.
 `
 
 // exitCommand is the stock ssm-cli's code of a command that failed.
@@ -36,6 +47,9 @@ func cliMain(ctx context.Context, s streams, args []string) int {
 	if code, ok := parse(fs, args, -1); !ok {
 		return code
 	}
+	if run, ok := nodeVerbs()[fs.Arg(0)]; ok {
+		return run(ctx, s, *root, fs.Args()[1:])
+	}
 	switch fs.Arg(0) {
 	case "":
 		fmt.Fprintf(s.out, "%s\nerror: command is required\n", cliHelp)
@@ -43,10 +57,6 @@ func cliMain(ctx context.Context, s streams, args []string) int {
 	case "help":
 		fmt.Fprint(s.out, cliHelp)
 		return exitOK
-	case "recordings":
-		return recordings(ctx, s, *root, fs.Args()[1:])
-	case "audit":
-		return auditMain(s, *root, fs.Args()[1:])
 	case "get-instance-information":
 		if err := instanceInformation(s, *root, fs.Args()[1:]); err != nil {
 			fmt.Fprintf(s.out, "%s\nerror: %v\n", cliHelp, err)
@@ -62,6 +72,14 @@ func cliMain(ctx context.Context, s streams, args []string) int {
 	}
 	fmt.Fprintf(s.out, "%s\nInvalid command %s.\n", cliHelp, fs.Arg(0))
 	return exitUsage
+}
+
+// nodeVerbs are the commands that say themselves what went wrong.
+func nodeVerbs() map[string]func(ctx context.Context, s streams, root string, args []string) int {
+	return map[string]func(context.Context, streams, string, []string) int{
+		"recordings": recordings, "audit": auditMain, "commands": commandsMain, "run-document": runDocumentMain,
+		"send-offline-command": sendOfflineMain, "get-offline-command-invocation": offlineInvocationMain,
+	}
 }
 
 // instanceInformation prints one line of JSON with sorted keys.

@@ -23,6 +23,15 @@ func Aggregate(steps []Status) Status {
 	return Success
 }
 
+// Overall is the status of a document whose steps have these results.
+func Overall(results []Result) Status {
+	statuses := make([]Status, len(results))
+	for i, r := range results {
+		statuses[i] = r.Status
+	}
+	return Aggregate(statuses)
+}
+
 // Merge is the status of one step that did two things (property blocks,
 // sub-documents, package scripts). An empty status yields the other.
 func Merge(a, b Status) Status {
