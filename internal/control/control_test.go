@@ -205,6 +205,35 @@ func TestPollAnswers(t *testing.T) {
 	}
 }
 
+// TestPollAfterNews: a poll that brought a new command is followed by the next
+// at once, one that brought the same again is not.
+func TestPollAfterNews(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[mgs.AckCode]int{mgs.AckSuccessful: 2, mgs.AckDuplicate: 1} {
+		synctest.Test(t, func(t *testing.T) {
+			b := run(t, refused, func(context.Context, Delivery) Verdict { return Verdict{Code: code} })
+			synctest.Wait()
+			<-time.After(time.Second) // the poll that holds began before
+			b.svc.mu.Lock()
+			b.svc.hold, b.svc.at = 0, nil
+			b.svc.mu.Unlock()
+			<-time.After(time.Minute)
+			b.svc.mu.Lock()
+			b.svc.give, b.svc.at = []mds.Message{message("m")}, nil
+			b.svc.mu.Unlock()
+			for b.svc.polls() == 0 {
+				<-time.After(time.Millisecond)
+				synctest.Wait()
+			}
+			<-time.After(time.Second)
+			synctest.Wait()
+			if n := b.svc.polls(); n != want {
+				t.Errorf("%v: %d polls within a second of the news, want %d", code, n, want)
+			}
+		})
+	}
+}
+
 func TestPollPaceAndEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

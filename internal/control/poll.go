@@ -58,13 +58,13 @@ func (c *Control) pollWhileOn(ctx context.Context) {
 			c.log.Info("polling for commands ends")
 			return
 		}
-		err := c.pollOnce(ctx)
+		news, err := c.pollOnce(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		took := c.opt.Clock.Now().Sub(start)
 		wait := time.Duration(0)
-		if took < quickPoll {
+		if took < quickPoll && !news { // what brought a new command may bring the next
 			wait = 2*time.Second + rand.N(500*time.Millisecond)
 		}
 		if err != nil && took < longPoll {
@@ -80,27 +80,31 @@ func (c *Control) pollWhileOn(ctx context.Context) {
 	}
 }
 
-// pollOnce makes one long poll and deals with what it brought, in order.
-func (c *Control) pollOnce(ctx context.Context) error {
+// pollOnce makes one long poll and deals with what it brought, in order. news
+// says that there was something that had not been there before.
+func (c *Control) pollOnce(ctx context.Context) (news bool, err error) {
 	var out mds.GetMessagesOutput
-	err := c.opt.Calls.Call(ctx, mds.OpGetMessages, mds.GetMessagesInput{
+	err = c.opt.Calls.Call(ctx, mds.OpGetMessages, mds.GetMessagesInput{
 		Destination: c.opt.InstanceID, MessagesRequestId: uuid.NewString(),
 		VisibilityTimeoutInSeconds: mds.VisibilityTimeoutSeconds,
 	}, &out)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, m := range out.Messages {
 		if m.Topic == "" || m.Destination == "" || m.MessageId == "" || m.CreatedDate == "" {
 			c.log.Warn("a message is dropped: it lacks Topic, Destination, MessageId or CreatedDate")
 			continue
 		}
-		c.message(ctx, m)
+		if c.message(ctx, m) == mgs.AckSuccessful {
+			news = true
+		}
 	}
-	return nil
+	return news, nil
 }
 
-func (c *Control) message(ctx context.Context, m mds.Message) {
+// message deals with one message and answers it.
+func (c *Control) message(ctx context.Context, m mds.Message) mgs.AckCode {
 	created, err := time.Parse(time.RFC3339, m.CreatedDate)
 	if err != nil {
 		created = c.opt.Clock.Now()
@@ -109,7 +113,7 @@ func (c *Control) message(ctx context.Context, m mds.Message) {
 	v := c.opt.Accept(ctx, d)
 	for v.Code == mgs.AckBufferFull {
 		if backoff.Wait(ctx, c.opt.Clock, fullRetry) != nil {
-			return
+			return v.Code
 		}
 		v = c.opt.Accept(ctx, d)
 	}
@@ -124,6 +128,7 @@ func (c *Control) message(ctx context.Context, m mds.Message) {
 	}
 	// Otherwise the refusal lies in the outbox, and the message is neither
 	// acknowledged nor failed.
+	return v.Code
 }
 
 // call makes a call whose failure only means that the service will repeat.

@@ -38,15 +38,15 @@ func (c Client) Ask(ctx context.Context, req Request, got func(Answer) error) er
 	if err := c.Check(conn); err != nil {
 		return fmt.Errorf("who listens at %s is not the agent: %w", c.Path, err)
 	}
-	if err := link.WriteLine(conn, req); err != nil {
-		return fmt.Errorf("ask the agent: %w", err)
-	}
+	unsaid := link.WriteLine(conn, req) // who is refused is told before it has said all
 	r := bufio.NewReader(conn)
 	for {
 		line, err := link.ReadLine(r, maxAnswer)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case unsaid != nil && err != nil:
+			return fmt.Errorf("ask the agent: %w", unsaid)
 		case errors.Is(err, io.EOF):
 			return ErrGone
 		case err != nil:

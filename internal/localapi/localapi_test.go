@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -62,6 +63,8 @@ type bench struct {
 	q *queue
 	s *Server
 	c Client
+	// stop ends the server and waits for it.
+	stop func()
 }
 
 func newBench(t *testing.T, check func(net.Conn) error) *bench {
@@ -83,12 +86,13 @@ func newBench(t *testing.T, check func(net.Conn) error) *bench {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- b.s.Run(ctx) }()
-	t.Cleanup(func() {
+	b.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(b.stop)
 	return b
 }
 
@@ -130,6 +134,7 @@ func TestRunTellsEachResultOnce(t *testing.T) {
 	if err != nil || len(all) != 4 || all[0].Accepted != r.ID || all[1].Result.ID != "one" || all[2].Result.ID != "two" || all[3].Ended != doc.Failed {
 		t.Errorf("%v %+v", err, all)
 	}
+	b.stop()
 	if len(b.s.watchers) != 0 {
 		t.Errorf("watchers are left: %v", b.s.watchers)
 	}

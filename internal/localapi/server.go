@@ -246,6 +246,7 @@ func (s *Server) run(ctx context.Context, d Document, say func(Answer) error) er
 	}
 	s.opt.Log.Info("a document was accepted from this machine's command line", "command", id, "document", r.DocumentName)
 	s.opt.Audit.Post(audit.Event{Kind: audit.CommandAccepted, Command: id, Document: r.DocumentName, Node: s.opt.Node.InstanceID, Detail: "from ssm-cli"})
+	over := s.opt.Queue.Over(id)
 	if err := say(Answer{Accepted: id, Dir: r.Dir}); err != nil {
 		return err
 	}
@@ -263,6 +264,13 @@ func (s *Server) run(ctx context.Context, d Document, say func(Answer) error) er
 		}
 		switch {
 		case last.Final:
+			if over != nil { // who is told may look at it at once
+				select {
+				case <-over:
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+			}
 			return say(Answer{Ended: doc.Overall(last.Results)})
 		case last.Result == nil:
 			if err := say(Answer{Restarting: true}); err != nil {

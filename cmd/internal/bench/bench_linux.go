@@ -133,7 +133,8 @@ func (b *bench) run() error {
 		steps []func(context.Context) error
 	}{
 		{"", []func(context.Context) error{b.setUp, b.startStop, b.size}},
-		{"commands", []func(context.Context) error{b.single, b.queued, b.worker, b.wide, b.long}},
+		{"commands", []func(context.Context) error{b.single, b.queued, b.thousand, b.syncs, b.worker, b.wide, b.long}},
+		{"poll", []func(context.Context) error{b.polled}},
 		{"prompt", []func(context.Context) error{b.prompt}},
 		{"keys", []func(context.Context) error{b.echo, b.echoPlugin, b.echoBeside}},
 		{"output", []func(context.Context) error{b.flood}},
@@ -183,12 +184,7 @@ func (b *bench) setUp(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg, _ := json.Marshal(map[string]any{"Ssm": map[string]string{"Endpoint": url}, "Mds": map[string]string{"Endpoint": url},
-		"Mgs": map[string]string{"Endpoint": "ws" + strings.TrimPrefix(url, "http")}})
-	if err := os.MkdirAll(filepath.Dir(p.ConfigFile), 0o700); err != nil {
-		return err
-	}
-	if err := os.WriteFile(p.ConfigFile, cfg, 0o600); err != nil {
+	if err := b.configure("ws" + strings.TrimPrefix(url, "http")); err != nil {
 		return err
 	}
 	out, err := exec.Command(filepath.Join(b.bin, "amazon-ssm-agent"), "-root", b.root, "-register", "-code", act.ActivationCode, "-id", act.ActivationId, "-region", b.client.Region(), "-y").CombinedOutput()
@@ -201,6 +197,33 @@ func (b *bench) setUp(ctx context.Context) (err error) {
 		err = json.Unmarshal(raw, &reg)
 	}
 	b.node = reg.ManagedInstanceID
+	return err
+}
+
+// configure writes the node's configuration with this gateway.
+func (b *bench) configure(gateway string) error {
+	file := platform.PathsBelow(b.root).ConfigFile
+	at := func(url string) map[string]string { return map[string]string{"Endpoint": url} }
+	cfg, err := json.Marshal(map[string]any{"Ssm": at(b.url), "Mds": at(b.url), "Mgs": at(gateway)})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(file, cfg, 0o600)
+}
+
+// restart starts the agent anew with another gateway and waits for a line.
+func (b *bench) restart(gateway, line string) (err error) {
+	if err := b.configure(gateway); err != nil {
+		return err
+	}
+	b.agent.stop()
+	if b.agent, err = launch(b.bin, "amazon-ssm-agent", "-root", b.root); err != nil {
+		return err
+	}
+	_, _, err = b.agent.line(line)
 	return err
 }
 
