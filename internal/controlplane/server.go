@@ -185,7 +185,8 @@ func (s *Server) assemble() error {
 	s.keys = kms.New(kms.Options{DB: s.db, Clock: o.Clock, Log: o.Log.With("part", "kms"), Region: o.Region, Account: o.Account})
 	s.nodes.OnDeregister(s.commands.NodeRemoved)
 	s.nodes.OnDeregister(s.sessions.NodeRemoved)
-	s.gateway = gateway.New(gateway.Options{Queue: s.commands, Sessions: s.sessions, Clock: o.Clock, Log: o.Log.With("part", "gateway"), Verify: verifier.Caller, Endpoint: s.url})
+	s.gateway = gateway.New(gateway.Options{Queue: s.commands, Sessions: s.sessions, Clock: o.Clock, Log: o.Log.With("part", "gateway"), Verify: verifier.Caller, Endpoint: s.url,
+		Rivals: s.nodes.Rivals})
 	s.relay = relay.New(relay.Options{Sessions: s.sessions, Clock: o.Clock, Log: o.Log.With("part", "relay"), Verify: verifier.Caller})
 	s.logs, err = logs.New(logs.Options{DB: s.db, Clock: o.Clock, Log: o.Log.With("part", "logs"), Region: o.Region, Account: o.Account})
 	if err != nil {

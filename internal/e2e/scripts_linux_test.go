@@ -61,14 +61,20 @@ func TestCancelOfScriptsThatResist(t *testing.T) {
 	}
 }
 
-// poor starts the node's agent anew in a mount namespace of its own, in which
-// the script has made the machine poor. Nothing of that is seen outside.
+// poor starts the node's agent anew on a machine that the script made poor.
 func (n *node) poor(script string) {
+	n.t.Helper()
+	n.term()
+	n.startWith(script)
+}
+
+// startWith starts the node's agent in a mount namespace of its own, after the
+// script there. Nothing of that is seen outside.
+func (n *node) startWith(script string) {
 	n.t.Helper()
 	if os.Getuid() != 0 || exec.Command("unshare", "-m", "true").Run() != nil {
 		unable(n.t, "root and a mount namespace of its own")
 	}
-	n.term()
 	n.program = startAs(n.t, exec.Command("unshare", "-m", "--propagation", "private", "sh", "-ec", script+`; exec "$@"`, "sh",
 		filepath.Join(bin, "amazon-ssm-agent"), "-root", n.root))
 }

@@ -109,6 +109,20 @@ func warnClone(log *slog.Logger, registered fingerprint.Record, current map[stri
 	}
 }
 
+// RegisteredPrint is the fingerprint record of the machine that was registered,
+// and whether this one was taken for another since.
+func RegisteredPrint(v *vault.Vault) (rec fingerprint.Record, replaced bool, err error) {
+	p, err := loadPrints(v)
+	if err != nil {
+		return rec, false, err
+	}
+	rec = p.registered()
+	if rec.Fingerprint == "" {
+		return rec, false, errors.New("there is no fingerprint here: this machine is not registered; " + reRegister)
+	}
+	return rec, rec.Fingerprint != p.saved.Fingerprint, nil
+}
+
 // claim is the record to register with: the saved one when this still is its
 // machine, else a new one. changed says that it has to be saved.
 func claim(ctx context.Context, v *vault.Vault, hw Hardware, clk clock.Clock) (rec fingerprint.Record, changed bool, err error) {

@@ -228,6 +228,10 @@ func (o Options) token(ctx context.Context, key *rsa.PrivateKey, fingerprint str
 			return token{}, false, fmt.Errorf("%w; this machine is not the one that was registered as %s: it is a clone of it, or its hardware has changed; "+
 				"ssm-cli fingerprint shows what; if it is a clone, %s", err, o.Identity.InstanceID, reRegister)
 		}
+		if ssmclient.Code(err) == ssmclient.BadSignature {
+			err = fmt.Errorf("%w; the registration is of region %s, the call went to %s and was signed for %s: check Ssm.Endpoint and Agent.Region of the "+
+				"configuration, and if they are right, %s", err, o.Identity.Region, o.Endpoint, o.Region, reRegister)
+		}
 		return token{}, false, err
 	}
 	now := o.Skew.Now(o.Clock)

@@ -47,6 +47,7 @@ type service struct {
 	signed   bool // the registration was
 	keys     int
 	lose     string // the operation whose answers get lost
+	raw      string // the answer to a token call; empty: a right one
 }
 
 func newService(t *testing.T) *service { return &service{t: t, life: time.Hour} }
@@ -92,6 +93,10 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "RegisterManagedInstance":
 		s.registered(w, r, body)
 	case "RequestManagedInstanceRoleToken":
+		if s.raw != "" {
+			_, _ = io.WriteString(w, s.raw)
+			return
+		}
 		s.token(w, r, body)
 	case "UpdateManagedInstancePublicKey":
 		s.key(w, r, body)

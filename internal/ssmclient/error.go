@@ -20,6 +20,10 @@ import (
 // AccessDenied is the code that makes an agent change channels and slow down.
 const AccessDenied = "AccessDeniedException"
 
+// BadSignature is the code of a call whose signature is not by the right key,
+// for the right region or of the right time.
+const BadSignature = "InvalidSignatureException"
+
 // Error is a refusal by the service.
 type Error struct {
 	Code      string // without namespace; empty when the answer has none

@@ -59,7 +59,7 @@ func expired(code string) bool {
 // skewed lists the codes that a wrong clock of ours may be behind.
 func skewed(code string) bool {
 	return slices.Contains([]string{
-		"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture", "InvalidSignatureException",
+		"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture", BadSignature,
 		"SignatureDoesNotMatch", "AuthFailure",
 	}, code)
 }

@@ -11,12 +11,13 @@ import (
 	"ssmagent/platform"
 )
 
-// agentFlags are the stock agent's flags and ours (-root, -check-config).
+// agentFlags are the stock agent's flags and ours (-root, -check-config, -code-file).
 type agentFlags struct {
 	set                                     *flag.FlagSet
 	register, clear, fingerprint, yes       bool
 	version, disableSimilarity, checkConfig bool
 	code, id, region, role, tags, root      string
+	codeFile                                string
 	threshold                               int
 }
 
@@ -25,7 +26,8 @@ func newAgentFlags(s streams) *agentFlags {
 	fs := f.set
 	fs.SetOutput(s.err)
 	fs.BoolVar(&f.register, "register", false, "register this machine as a managed node")
-	fs.StringVar(&f.code, "code", "", "activation code")
+	fs.StringVar(&f.code, "code", "", "activation code; other users of the machine may see it in the list of processes")
+	fs.StringVar(&f.codeFile, "code-file", "", "file that holds the activation code, - for standard input")
 	fs.StringVar(&f.id, "id", "", "activation id")
 	fs.StringVar(&f.region, "region", "", "region of the registration")
 	fs.StringVar(&f.role, "role", "", "role name: register with this machine's AWS credentials instead of an activation")

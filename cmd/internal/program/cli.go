@@ -23,6 +23,8 @@ const cliHelp = `usage: ssm-cli [-root DIR] COMMAND
   get-offline-command-invocation
                              --command-id ID: what has become of it
   credentials explain        where this node's credentials are from, and why not from elsewhere
+  fingerprint                how this machine is known again, what has changed, and the verdict;
+                             -output json
   recordings list            the recorded terminals of this node
   recordings play ID         shows a recording as it happened; -speed N, -idle SECONDS
   recordings export ID       prints a recording's file (asciicast v2); --text: what was
@@ -65,6 +67,12 @@ func cliMain(ctx context.Context, s streams, args []string) int {
 		return exitOK
 	case "credentials":
 		if err := credentialsMain(ctx, s, *root, fs.Args()[1:]); err != nil {
+			s.failf("ssm-cli", "%v", err)
+			return exitCommand
+		}
+		return exitOK
+	case "fingerprint":
+		if err := fingerprintMain(ctx, s, *root, fs.Args()[1:]); err != nil {
 			s.failf("ssm-cli", "%v", err)
 			return exitCommand
 		}

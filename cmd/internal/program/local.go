@@ -132,6 +132,11 @@ func printNodes(out io.Writer, nodes []ssm.InstanceInformation) {
 			dash(strings.TrimSpace(n.PlatformName+" "+n.PlatformVersion)), dash(n.IPAddress), dash(n.AgentVersion))
 	}
 	w.Flush()
+	for _, n := range nodes {
+		if n.CloneWarning != "" {
+			fmt.Fprintf(out, "%s %s\n", n.InstanceId, n.CloneWarning)
+		}
+	}
 }
 
 func dash(s string) string {

@@ -31,6 +31,10 @@ func register(ctx context.Context, s streams, f *agentFlags) int {
 		s.failf("amazon-ssm-agent", "%v", err)
 		return exitFailed
 	}
+	if err := f.readCode(s.in); err != nil {
+		s.failf("amazon-ssm-agent", "%v", err)
+		return exitFailed
+	}
 	disk := fileSystem(f.root)
 	v := vault.New(disk, p.Data)
 	incomplete := f.region == "" || ((f.code == "" || f.id == "") && f.role == "")

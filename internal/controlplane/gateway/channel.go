@@ -55,6 +55,8 @@ type channel struct {
 	stop context.CancelCauseFunc // set by run
 	// heard is when the peer last pinged.
 	heard *moment
+	peer  string        // its address
+	next  chan *channel // gets the channel that replaced this one
 
 	room chan struct{} // one for each frame being dealt with
 
@@ -66,7 +68,7 @@ type channel struct {
 }
 
 func newChannel(g *Gateway, node string, conn socket, log *slog.Logger) *channel {
-	return &channel{heard: g.now(), g: g, node: node, conn: conn, log: log, room: make(chan struct{}, backlog),
+	return &channel{heard: g.now(), next: make(chan *channel, 1), g: g, node: node, conn: conn, log: log, room: make(chan struct{}, backlog),
 		lines: map[string][]frame.Message{}, sent: map[uuid.UUID]string{}, oddity: map[string]bool{}}
 }
 
@@ -80,7 +82,7 @@ func (c *channel) run(ctx context.Context) error {
 	pings := c.g.opt.Clock.NewTimer(pingEvery)
 	defer pings.Stop()
 	if old := c.g.hub.join(c); old != nil {
-		old.end(errReplaced)
+		old.next <- c
 	}
 	if c.g.opt.Sessions != nil {
 		c.g.opt.Sessions.ChannelUp(c.node)
@@ -89,8 +91,11 @@ func (c *channel) run(ctx context.Context) error {
 	// Closing is what ends a blocked read or write.
 	defer context.AfterFunc(gctx, func() { _ = c.conn.CloseNow() })()
 	group.Go(func() error { return c.read(gctx) })
-	group.Go(func() error { return c.push(gctx) })
+	pctx, hush := context.WithCancel(gctx)
+	defer hush()
+	group.Go(func() error { return c.pushUntil(pctx, gctx) })
 	group.Go(func() error { return c.ping(gctx, pings) })
+	group.Go(func() error { return c.yield(gctx, hush) })
 	err := group.Wait()
 	c.mu.Lock()
 	c.over = true
@@ -200,17 +205,17 @@ func (c *channel) ping(ctx context.Context, t clock.Timer) error {
 			t.Reset(pingEvery - silence)
 			continue
 		}
-		if err := c.pong(ctx); err != nil {
+		if err := c.pong(ctx, pongDeadline); err != nil {
 			return fmt.Errorf("the node does not answer: %w", err)
 		}
 		t.Reset(pingEvery)
 	}
 }
 
-func (c *channel) pong(ctx context.Context) error {
+func (c *channel) pong(ctx context.Context, within time.Duration) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	t := c.g.opt.Clock.NewTimer(pongDeadline)
+	t := c.g.opt.Clock.NewTimer(within)
 	defer t.Stop()
 	go func() {
 		select {

@@ -46,6 +46,9 @@ type Options struct {
 	Verify func(r *http.Request, body []byte) (api.Caller, *api.Error)
 	// Endpoint is the URL that GetEndpoint names; nil: it is not served.
 	Endpoint func() string
+	// Rivals hears of a node with two live control channels, and from which
+	// addresses; nil: nobody wants to know.
+	Rivals func(node, first, second string)
 }
 
 // Gateway serves nodes. Safe for concurrent use.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -114,9 +115,18 @@ func (g *Gateway) openControlChannel(w http.ResponseWriter, r *http.Request) {
 	}
 	log.Info("gateway: control channel open", "agent", clip(hello.AgentVersion), "platform", clip(hello.PlatformType))
 	c := newChannel(g, node, conn, log)
-	c.heard = heard
+	c.heard, c.peer = heard, peer(r)
 	err = c.run(r.Context())
 	log.Info("gateway: control channel closed", "cause", err)
+}
+
+// peer is the address that the request came from.
+func peer(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // first reads the text message that everything hangs on; it is not answered.

@@ -59,6 +59,7 @@ func (s *Service) describeNode(n Node) ssm.InstanceInformation {
 		PlatformName: n.Info.PlatformName, PlatformVersion: n.Info.PlatformVersion, ActivationId: n.ActivationID, IamRole: n.IAMRole,
 		RegistrationDate: &ssm.Time{Time: n.Registered}, ResourceType: resourceType(n), Name: n.Name, IPAddress: n.Info.IPAddress,
 		ComputerName: n.Info.ComputerName, SourceId: n.ID, SourceType: sourceType(n),
+		CloneWarning: s.cloneWarning(n),
 	}
 	if !n.LastPing.IsZero() {
 		i.LastPingDateTime = &ssm.Time{Time: n.LastPing}

@@ -24,6 +24,13 @@ type Node struct {
 	LastPing      time.Time                          // zero before the first
 	Info          ssm.UpdateInstanceInformationInput // the last full ping, merged
 	RotateKey     bool                               // answer UpdateKeyPair true
+	Clone         *CloneSign                         // nil: none was seen
+}
+
+// CloneSign says why two machines seem to be the same node.
+type CloneSign struct {
+	Seen time.Time // the last time
+	What string
 }
 
 // Activation admits nodes.

@@ -132,8 +132,9 @@ func (s *Service) roleToken(_ context.Context, c api.Caller, in ssm.RequestManag
 		return ssm.RequestManagedInstanceRoleTokenOutput{}, err
 	}
 	if subtle.ConstantTimeCompare([]byte(n.Fingerprint), []byte(in.Fingerprint)) != 1 {
+		s.stranger(n.ID, c.SourceIP)
 		return ssm.RequestManagedInstanceRoleTokenOutput{}, api.Errorf("MachineFingerprintDoesNotMatch",
-			"the fingerprint is not the one that %s was registered with: this looks like another machine; register it anew", n.ID)
+			"the fingerprint is not the one that %s was registered with: this looks like a clone of it; register it anew", n.ID)
 	}
 	t, err := s.opt.IssueToken(n.ID, s.opt.TokenLife)
 	t.UpdateKeyPair = n.RotateKey

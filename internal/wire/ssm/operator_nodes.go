@@ -112,6 +112,9 @@ type InstanceInformation struct {
 	ComputerName     string `json:",omitempty"`
 	SourceId         string `json:",omitempty"`
 	SourceType       string `json:",omitempty"`
+	// CloneWarning is a member of our own, which stock clients pass over: why
+	// two machines seem to be this node.
+	CloneWarning string `json:",omitempty"`
 }
 
 // DeregisterManagedInstanceInput names the node to forget.
