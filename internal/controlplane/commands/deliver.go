@@ -145,7 +145,7 @@ func (s *Service) Fail(_ context.Context, node, message, reason string) error {
 			return t.ackCancel(node, id)
 		}
 		if !inv.State.Final() {
-			inv.Trace = cut(reason, maxTrace)
+			inv.Trace, inv.Refused = cut(reason, maxTrace), true
 		}
 		t.become(inv, c, Failed)
 		return t.withdraw(inv)

@@ -110,6 +110,7 @@ type Invocation struct {
 	Finished  time.Time
 	Deadline  time.Time // of the present state, zero when final
 	Trace     string
+	Refused   bool   // Trace is the control plane's word for a refusal; the node's own is better
 	Expect    int    // steps that the last reply counts, told here or elsewhere
 	CancelID  string // id of the cancel message, once there is one
 }

@@ -103,8 +103,8 @@ func (t *txn) reply(inv *Invocation, c *Command, r doc.Reply) (unknown []string,
 	if unknown, err = t.merge(inv, c, r.RuntimeStatus); err != nil {
 		return nil, err
 	}
-	if r.DocumentTraceOutput != "" && inv.Trace == "" {
-		inv.Trace = cut(r.DocumentTraceOutput, maxTrace)
+	if r.DocumentTraceOutput != "" && (inv.Trace == "" || inv.Refused) {
+		inv.Trace, inv.Refused = cut(r.DocumentTraceOutput, maxTrace), false
 	}
 	if inv.State.Final() {
 		return unknown, nil

@@ -337,3 +337,32 @@ func TestHostileReply(t *testing.T) {
 		t.Errorf("plugins: %+v", inv.CommandPlugins)
 	}
 }
+
+// TestReasonOfARefusal: the node's own words count, whether they come before or
+// after its verdict on the message.
+func TestReasonOfARefusal(t *testing.T) {
+	t.Parallel()
+	for name, order := range map[string][]string{"verdict first": {"verdict", "reply"}, "reply first": {"reply", "verdict"}, "told again": {"verdict", "reply", "verdict", "other"}, "verdict alone": {"verdict"}} {
+		b := newBench(t, 1)
+		id := b.send(to(0))
+		message := b.take(0).MessageID
+		for _, what := range order {
+			if what == "verdict" {
+				b.must(b.Fail(t.Context(), nodeID(0), message, "parse error"))
+				continue
+			}
+			b.must(b.Reply(t.Context(), nodeID(0), message, doc.Reply{DocumentStatus: doc.Failed, DocumentTraceOutput: what + ": no such parameter"}))
+		}
+		out, err := b.ListCommandInvocations(t.Context(), api.Caller{}, ssm.ListCommandInvocationsInput{CommandId: id, Details: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "reply: no such parameter"
+		if len(order) == 1 {
+			want = "parse error"
+		}
+		if got := out.CommandInvocations[0].TraceOutput; got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
