@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rsa"
 	"errors"
-	"maps"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"ssmagent/internal/job"
 	"ssmagent/internal/link"
 	"ssmagent/internal/outbox"
+	"ssmagent/internal/paramstore"
 	"ssmagent/internal/record/audit"
 	"ssmagent/internal/ssmclient"
 	"ssmagent/internal/vault"
@@ -83,11 +83,12 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 		return parts{}, errors.Join(err, box.Close())
 	}
 	orchestration := filepath.Join(dir, "document", a.cfg.Agent.OrchestrationRootDir)
-	queue, runs := a.commands(filepath.Join(dir, "document", "jobs"), orchestration, node, replies, creds, log)
+	values := paramstore.Store{Call: api.Call}
+	queue, runs := a.commands(filepath.Join(dir, "document", "jobs"), orchestration, node, replies, creds, log, values)
 	accept := command.New(command.Options{
-		Queue: queue, Replies: replies, Clock: a.opt.Clock, Log: a.log, Node: node, Audit: log, Orchestration: orchestration,
+		Queue: queue, Replies: replies, Clock: a.opt.Clock, Log: a.log, Node: node, Audit: log, Orchestration: orchestration, Store: values,
 	})
-	shells, err := a.sessions(filepath.Join(dir, "session", "sessions"), id, creds, box, log)
+	shells, err := a.sessions(filepath.Join(dir, "session", "sessions"), id, creds, box, log, values)
 	if err != nil {
 		return parts{}, errors.Join(err, box.Close())
 	}
@@ -103,15 +104,12 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 		Info: a.opt.Machine.Info, Channel: a.settled(ctx, channel), Interval: time.Duration(a.cfg.Ssm.HealthFrequencyMinutes) * time.Minute,
 		Clock: a.opt.Clock, Log: a.log,
 	}
-	p := parts{outbox: box, audit: log, runs: map[string]func(context.Context) error{
-		"channel": channel.Run, "health ping": ping.Run, "sessions": shells.Run,
-		"recordings": func(ctx context.Context) error { return a.sweep(ctx, filepath.Join(dir, "session", "sessions")) },
-	}}
-	maps.Copy(p.runs, runs)
+	runs["channel"], runs["health ping"], runs["sessions"] = channel.Run, ping.Run, shells.Run
+	runs["recordings"] = func(ctx context.Context) error { return a.sweep(ctx, filepath.Join(dir, "session", "sessions")) }
 	if keepFresh != nil {
-		p.runs["credentials"] = keepFresh
+		runs["credentials"] = keepFresh
 	}
-	return p, nil
+	return parts{outbox: box, audit: log, runs: runs}, nil
 }
 
 // settled tells the channel in use. The pings start together with the channel,

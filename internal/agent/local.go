@@ -9,16 +9,17 @@ import (
 	"ssmagent/internal/localapi"
 	"ssmagent/internal/offline"
 	"ssmagent/internal/record/audit"
+	"ssmagent/internal/wire/doc"
 )
 
 // commands are the queue of jobs in dir, which reports to replies, and what
 // runs with it: the queue itself, the node's own folder of documents, and the
 // socket of ssm-cli.
-func (a *Agent) commands(dir, orchestration string, n job.Node, replies job.Sink, creds aws.CredentialsProvider, log *audit.Log) (*job.Queue, map[string]func(context.Context) error) {
+func (a *Agent) commands(dir, orchestration string, n job.Node, replies job.Sink, creds aws.CredentialsProvider, log *audit.Log, values doc.ParameterStore) (*job.Queue, map[string]func(context.Context) error) {
 	m := a.opt.Machine
 	var q *job.Queue
 	folder := offline.New(offline.Options{
-		Dir: m.Paths.LocalCommands, FS: m.FS, Clock: a.opt.Clock, Log: a.log, Agent: a.info(), Node: n, Orchestration: orchestration, Watch: m.Watch,
+		Dir: m.Paths.LocalCommands, FS: m.FS, Clock: a.opt.Clock, Log: a.log, Agent: a.info(), Node: n, Orchestration: orchestration, Store: values, Watch: m.Watch,
 		Submit: func(ctx context.Context, r job.Request) error { return q.Submit(ctx, r) },
 	})
 	runs := map[string]func(context.Context) error{"local commands": folder.Run}
@@ -27,7 +28,7 @@ func (a *Agent) commands(dir, orchestration string, n job.Node, replies job.Sink
 	runs["commands"] = q.Run
 	api := localapi.New(localapi.Options{
 		Path: localapi.Socket(m.Paths.IPC), FS: m.FS, Listen: m.Listen, Check: m.CheckPeer, Queue: q, Clock: a.opt.Clock, Log: a.log,
-		Node: n, Orchestration: orchestration, Audit: log,
+		Node: n, Orchestration: orchestration, Store: values, Audit: log,
 	})
 	to[localapi.Channel] = api // also for what an earlier agent took
 	if m.Listen != nil {

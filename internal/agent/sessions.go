@@ -14,11 +14,12 @@ import (
 	"ssmagent/internal/outbox"
 	"ssmagent/internal/record/audit"
 	"ssmagent/internal/session"
+	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/wire/mgs"
 )
 
 // sessions is the part that serves what people open on this node.
-func (a *Agent) sessions(dir string, id identity.Identity, creds aws.CredentialsProvider, box *outbox.Outbox, log *audit.Log) (*session.Manager, error) {
+func (a *Agent) sessions(dir string, id identity.Identity, creds aws.CredentialsProvider, box *outbox.Outbox, log *audit.Log, values doc.ParameterStore) (*session.Manager, error) {
 	endpoint, err := a.cfg.Endpoint(config.ServiceMGS, id.Region)
 	if err != nil {
 		return nil, err
@@ -43,7 +44,7 @@ func (a *Agent) sessions(dir string, id identity.Identity, creds aws.Credentials
 			AsInvoker: m.Paths.Root != "" || a.cfg.Agent.ContainerMode,
 			KMS:       session.KMS{Endpoint: keys, Region: a.cfg.SigningRegion(config.ServiceKMS, id.Region), Acknowledge: a.cfg.Kms.RequireKMSChallengeResponse},
 		},
-		Limit: a.cfg.Mgs.SessionWorkersLimit, Audit: log,
+		Limit: a.cfg.Mgs.SessionWorkersLimit, Audit: log, Store: values,
 		Credentials: func(ctx context.Context) (link.Credentials, error) { return link.Borrow(ctx, creds) },
 		Executable:  m.Executable, Env: m.Env, Stderr: m.Stderr, Start: m.Start, Find: m.Find, Dial: m.Dial,
 	}), nil

@@ -24,7 +24,7 @@ func module() Rules {
 				"internal/wire/s3", "internal/wire/logs", "internal/wire/manifest"},
 			// 1: pure logic over the words, and the seams above a seam
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
-				"internal/config", "internal/socket", "internal/imds", "internal/controlplane/store", "internal/transfer", "platform/proc/proctest",
+				"internal/config", "internal/socket", "internal/imds", "internal/controlplane/store", "internal/transfer", "internal/paramstore", "platform/proc/proctest",
 				"internal/wire/kms",
 				"internal/record/asciicast",
 				"internal/session/port"},
@@ -38,7 +38,7 @@ func module() Rules {
 			// 3: doing
 			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/session", "internal/session/channel",
 				"internal/controlplane/auth", "internal/controlplane/nodes", "internal/controlplane/documents",
-				"internal/controlplane/kms", "internal/datakey",
+				"internal/controlplane/kms", "internal/controlplane/parameters", "internal/datakey",
 				"internal/controlplane/logs", "internal/session/transcript",
 				"internal/step/content", "internal/step/rundocument", "internal/step/domainjoin", "internal/step/docker"},
 			// 4: flows

@@ -315,7 +315,7 @@ func TestTags(t *testing.T) {
 		want string
 	}{
 		{"ManagedInstance", "mi-00000000000000000", "InvalidResourceId"}, {"Document", "None", "InvalidResourceId"}, {"Document", "AWS-RunShellScript", "InvalidResourceId"},
-		{"Parameter", "x", "InvalidResourceType"}, {"Planet", "x", "InvalidResourceType"},
+		{"Parameter", "x", "InvalidResourceId"}, {"Planet", "x", "InvalidResourceType"},
 	} {
 		err := second(c.AddTagsToResource(t.Context(), &ssm.AddTagsToResourceInput{ResourceType: tc.kind, ResourceId: &tc.id, Tags: tag("a", "b")}))
 		if code(err) != tc.want {

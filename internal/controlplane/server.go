@@ -30,6 +30,7 @@ import (
 	"ssmagent/internal/controlplane/kms"
 	"ssmagent/internal/controlplane/logs"
 	"ssmagent/internal/controlplane/nodes"
+	"ssmagent/internal/controlplane/parameters"
 	"ssmagent/internal/controlplane/pki"
 	"ssmagent/internal/controlplane/relay"
 	"ssmagent/internal/controlplane/s3"
@@ -86,6 +87,7 @@ type Server struct {
 	commands  *commands.Service
 	sessions  *sessions.Service
 	keys      *kms.Service
+	values    *parameters.Service
 	gateway   *gateway.Gateway
 	relay     *relay.Relay
 	objects   *s3.Service
@@ -183,6 +185,7 @@ func (s *Server) assemble() error {
 		return err
 	}
 	s.keys = kms.New(kms.Options{DB: s.db, Clock: o.Clock, Log: o.Log.With("part", "kms"), Region: o.Region, Account: o.Account})
+	s.values = parameters.New(parameters.Options{DB: s.db, Keys: s.keys, Clock: o.Clock, Log: o.Log.With("part", "parameters"), Region: o.Region, Account: o.Account})
 	s.nodes.OnDeregister(s.commands.NodeRemoved)
 	s.nodes.OnDeregister(s.sessions.NodeRemoved)
 	s.gateway = gateway.New(gateway.Options{Queue: s.commands, Sessions: s.sessions, Clock: o.Clock, Log: o.Log.With("part", "gateway"), Verify: verifier.Caller, Endpoint: s.url,
@@ -216,10 +219,10 @@ func (s *Server) writeConfig() error {
 // routes puts the services behind one handler, as section 11 of the protocol
 // reference allows: the target header, the form and the path tell them apart.
 func (s *Server) routes(v *auth.Verifier) http.Handler {
-	tagged := tags{db: s.db, types: map[string]tagged{"ManagedInstance": s.nodes, "Document": s.documents}}
+	tagged := tags{db: s.db, types: map[string]tagged{"ManagedInstance": s.nodes, "Document": s.documents, "Parameter": s.values}}
 	dispatcher := &api.Dispatcher{
 		Ops: api.Merge(s.nodes.Ops(), s.documents.Ops(), s.commands.Ops(), s.sessions.Ops(), s.gateway.Ops(), tagged.Ops(),
-			s.logs.Ops(), s.keys.Ops()),
+			s.logs.Ops(), s.keys.Ops(), s.values.Ops()),
 		Verify: v.Caller, Log: s.opt.Log.With("part", "api"),
 	}
 	calls := sessions.Origin(dispatcher)

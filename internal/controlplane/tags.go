@@ -98,7 +98,7 @@ func (t tags) of(kind string) (tagged, error) {
 	if of, ok := t.types[kind]; ok {
 		return of, nil
 	}
-	return nil, api.Errorf("InvalidResourceType", "ResourceType is %q: only ManagedInstance and Document are supported here", clip(kind))
+	return nil, api.Errorf("InvalidResourceType", "ResourceType is %q: only ManagedInstance, Document and Parameter are supported here", clip(kind))
 }
 
 func noResource(kind, id string) error {

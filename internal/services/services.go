@@ -5,12 +5,9 @@ package services
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 
@@ -19,8 +16,8 @@ import (
 	"ssmagent/internal/clock"
 	"ssmagent/internal/fsys"
 	"ssmagent/internal/job"
+	"ssmagent/internal/paramstore"
 	"ssmagent/internal/ssmclient"
-	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/wire/ssm"
 )
 
@@ -99,42 +96,5 @@ func (s *Services) Document(ctx context.Context, name, version string) ([]byte, 
 	return []byte(out.Content), nil
 }
 
-// GetParameters implements doc.ParameterStore.
-func (s *Services) GetParameters(ctx context.Context, names []string) ([]doc.StoreParameter, error) {
-	return s.parameters(ctx, names, false)
-}
-
-func (s *Services) parameters(ctx context.Context, names []string, decrypt bool) ([]doc.StoreParameter, error) {
-	var out ssm.GetParametersOutput
-	if err := s.Call(ctx, "GetParameters", ssm.GetParametersInput{Names: names, WithDecryption: decrypt}, &out); err != nil {
-		return nil, err
-	}
-	found := make([]doc.StoreParameter, len(out.Parameters))
-	for i, raw := range out.Parameters {
-		if err := json.Unmarshal(raw, &found[i]); err != nil {
-			return nil, errors.New("GetParameters: a parameter in the answer is not what it should be; is the endpoint right?")
-		}
-	}
-	return found, nil
-}
-
-// Secret fetches one parameter, decrypted. ref is "ssm-secure:name" or
-// "ssm:name", as a document refers to it; the type of the parameter must agree.
-func (s *Services) Secret(ctx context.Context, ref string) (string, error) {
-	kind, name, _ := strings.Cut(ref, ":")
-	found, err := s.parameters(ctx, []string{name}, true)
-	if err != nil {
-		return "", err
-	}
-	bare, _, _ := strings.Cut(name, ":")
-	i := slices.IndexFunc(found, func(p doc.StoreParameter) bool { return p.Name == bare || p.Name == name })
-	switch {
-	case i < 0:
-		return "", fmt.Errorf("there is no parameter %q in Parameter Store", name)
-	case kind == "ssm-secure" && found[i].Type != "SecureString":
-		return "", fmt.Errorf("the parameter %q is of type %s; {{ssm-secure:%s}} needs a SecureString", name, found[i].Type, name)
-	case kind == "ssm" && found[i].Type == "SecureString":
-		return "", fmt.Errorf("the parameter %q is a SecureString; refer to it as {{ssm-secure:%s}}", name, name)
-	}
-	return found[i].Value, nil
-}
+// Parameters are those of Parameter Store.
+func (s *Services) Parameters() paramstore.Store { return paramstore.Store{Call: s.Call} }

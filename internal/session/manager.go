@@ -20,6 +20,7 @@ import (
 	"ssmagent/internal/link"
 	"ssmagent/internal/outbox"
 	"ssmagent/internal/record/audit"
+	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/wire/mgs"
 	"ssmagent/platform/proc"
 )
@@ -31,7 +32,7 @@ type Outbox interface {
 	Put(entries ...outbox.Entry) error
 }
 
-// Options of a Manager. All but Stderr and Audit is needed.
+// Options of a Manager. All but Stderr, Audit and Store is needed.
 type Options struct {
 	Dir    string // holds the sessions' directories; made by Run
 	FS     fsys.FS
@@ -42,6 +43,8 @@ type Options struct {
 	Channel string
 	Node    Node
 	Limit   int // sessions at once (Mgs.SessionWorkersLimit)
+	// Store has what parameters of session documents refer to as {{ssm:name}}.
+	Store doc.ParameterStore
 	// Audit gets the ends that no worker can put there.
 	Audit *audit.Log
 	// Credentials are the node's, for the workers.
@@ -197,7 +200,7 @@ func (m *Manager) Open(ctx context.Context, t mgs.AgentTask) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	r, err := request(t, m.opt.Clock.Now(), m.opt.Node)
+	r, err := m.request(ctx, t)
 	if err != nil && !errors.Is(err, errRejected) {
 		return err
 	}

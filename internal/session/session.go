@@ -5,6 +5,7 @@
 package session
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"ssmagent/internal/link"
+	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/wire/mgs"
 )
 
@@ -138,7 +140,7 @@ var (
 
 // request makes a Request of an order. The error wraps errRejected when the
 // session is known and is to be told; its id is in the request then.
-func request(t mgs.AgentTask, now time.Time, n Node) (Request, error) {
+func (m *Manager) request(ctx context.Context, t mgs.AgentTask) (Request, error) {
 	c, err := t.Session()
 	if err != nil {
 		var id struct{ SessionId string }
@@ -148,18 +150,18 @@ func request(t mgs.AgentTask, now time.Time, n Node) (Request, error) {
 		return Request{}, err
 	}
 	r := Request{
-		Version: Version, ID: c.SessionId, Accepted: now.UTC(), Type: c.DocumentContent.SessionType,
-		Document: clip(c.DocumentName, 256), Owner: clip(c.SessionOwner, 512), RunAs: strings.TrimSpace(c.RunAsUser), Node: n,
+		Version: Version, ID: c.SessionId, Accepted: m.opt.Clock.Now().UTC(), Type: c.DocumentContent.SessionType,
+		Document: clip(c.DocumentName, 256), Owner: clip(c.SessionOwner, 512), RunAs: strings.TrimSpace(c.RunAsUser), Node: m.opt.Node,
 	}
-	if err := r.resolve(c); err != nil {
+	if err := r.resolve(ctx, c, m.opt.Store); err != nil {
 		return r, fmt.Errorf("%w: %w", errRejected, err)
 	}
 	return r, nil
 }
 
 // resolve fills in the document, and refuses one that cannot be served.
-func (r *Request) resolve(c mgs.AgentTaskContent) error {
-	values, err := parameters(c)
+func (r *Request) resolve(ctx context.Context, c mgs.AgentTaskContent, store doc.ParameterStore) error {
+	values, err := parameters(ctx, c, store)
 	if err != nil {
 		return err
 	}

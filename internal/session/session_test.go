@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"ssmagent/internal/clock"
 	"ssmagent/internal/fsys/fsystest"
+	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/wire/mgs"
 	"ssmagent/platform/proc"
 )
@@ -19,6 +22,29 @@ const id = "ada-0123456789abcdef0"
 
 func node() Node {
 	return Node{InstanceID: "mi-0123456789abcdef0", Region: "us-east-1", Endpoint: "http://127.0.0.1:1", Version: "3.3.9000.0", Platform: Linux}
+}
+
+// manager takes orders at a fixed time.
+func manager(store doc.ParameterStore) *Manager {
+	return New(Options{Clock: clock.NewFake(time.Unix(1, 0)), Node: node(), Store: store})
+}
+
+// stored is a Parameter Store. It repeats no selector, as some services do.
+type stored struct{}
+
+func (stored) GetParameters(_ context.Context, names []string) (found []doc.StoreParameter, err error) {
+	for _, n := range names {
+		p, ok := map[string]doc.StoreParameter{
+			"/lab/cmd:prod": {Name: "/lab/cmd", Version: "3", Type: "String", Value: "uptime"},
+			"host":          {Name: "host", Type: "String", Value: "{{ on }}"},
+			"list":          {Name: "list", Type: "StringList", Value: "a,b"},
+			"secret":        {Name: "secret", Type: "SecureString", Value: "sealed"},
+		}[n]
+		if ok {
+			found = append(found, p)
+		}
+	}
+	return found, nil
 }
 
 func TestSubstitute(t *testing.T) {
@@ -36,14 +62,21 @@ func TestSubstitute(t *testing.T) {
 		{"given", `{"a":"x{{cmd}}y{{ cmd }}"}`, map[string]json.RawMessage{"cmd": raw(`"id"`)}, `{"a":"xidyid"}`, ""},
 		{"typed", `{"a":"{{ on }}","b":["{{on}} it"]}`, nil, `{"a":true,"b":["true it"]}`, ""},
 		{"unknown stays", `{"a":"{{ other }} {{ none }} {{","b":1}`, nil, `{"a":"{{ other }} {{ none }} {{","b":1}`, ""},
+		{"dollars", `{"a":"{{none}}","b":"{{none}}."}`, map[string]json.RawMessage{"none": raw(`"$$$ $"`)}, `{"a":"$$$ $","b":"$$ $."}`, ""},
 		{"one pass", `{"a":"{{cmd}}"}`, map[string]json.RawMessage{"cmd": raw(`"on"`)}, `{"a":"on"}`, ""},
 		{"pattern", `{"a":"{{cmd}}"}`, map[string]json.RawMessage{"cmd": raw(`"ID;"`)}, "", "allowedPattern"},
-		{"from the store", `{"a":"{{cmd}}"}`, map[string]json.RawMessage{"none": raw(`"{{ssm:x}}"`)}, "", "Parameter Store"},
+		{"from the store", `{"a":"{{cmd}} {{none}}"}`, map[string]json.RawMessage{"cmd": raw(`"{{ ssm:/lab/cmd:prod }}"`), "none": raw(`"at {{ssm:host}}:80"`)}, `{"a":"uptime at {{ on }}:80"}`, ""},
+		{"from the store, against the pattern", `{"a":"{{cmd}}"}`, map[string]json.RawMessage{"cmd": raw(`"{{ssm:host}}"`)}, "", "allowedPattern"},
+		{"not in the store", `{"a":"{{cmd}}"}`, map[string]json.RawMessage{"none": raw(`"{{ssm:no}}"`)}, "", "no such parameter"},
+		{"a secret of the store", `{"a":"{{cmd}}"}`, map[string]json.RawMessage{"none": raw(`"{{ssm:secret}}"`)}, "", "SecureString"},
+		{"a secret's reference stays", `{"a":"{{none}}"}`, map[string]json.RawMessage{"none": raw(`"{{ssm-secure:secret}}"`)}, `{"a":"{{ssm-secure:secret}}"}`, ""},
+		{"a list of the store", `{"a":"{{cmd}}"}`, map[string]json.RawMessage{"none": raw(`"{{ssm:list}}"`)}, "", "StringList"},
+		{"in the document itself it stays", `{"a":"{{ssm:host}}"}`, nil, `{"a":"{{ssm:host}}"}`, ""},
 		{"too much", `{"a":"` + strings.Repeat("{{none}}", 1000) + `"}`, map[string]json.RawMessage{"none": raw(`"` + strings.Repeat("x", 1000) + `"`)}, "", "more than"},
 	} {
 		c := mgs.AgentTaskContent{Parameters: tc.given}
 		c.DocumentContent.Parameters = params
-		values, err := parameters(c)
+		values, err := parameters(t.Context(), c, stored{})
 		var got json.RawMessage
 		if err == nil {
 			got, err = substitute(raw(tc.inputs), values)
@@ -66,7 +99,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add(`{"SessionId":"ada-1","DocumentContent":{"schemaVersion":"1.0","sessionType":"Port","properties":{"portNumber":"80","type":"LocalPortForwarding"}}}`)
 	f.Add(`{"SessionId":"../../x","DocumentContent":{"schemaVersion":"1.0"}}`)
 	f.Fuzz(func(t *testing.T, content string) {
-		r, err := request(mgs.AgentTask{Content: content}, time.Unix(1, 0), node())
+		r, err := manager(stored{}).request(t.Context(), mgs.AgentTask{Content: content})
 		if r.ID != "" && (!mgs.ValidSessionID(r.ID) || filepath.Base(r.ID) != r.ID) {
 			t.Fatalf("id %q", r.ID)
 		}
@@ -101,7 +134,7 @@ func TestProperties(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := request(mgs.AgentTask{Content: string(b)}, time.Unix(1, 0), node())
+		r, err := manager(nil).request(t.Context(), mgs.AgentTask{Content: string(b)})
 		if tc.err == "" {
 			if err != nil || tc.kind == mgs.SessionInteractiveCommands && !strings.Contains(string(r.Properties), "id -un") {
 				t.Errorf("%s %s: %s, %v", tc.kind, tc.properties, r.Properties, err)

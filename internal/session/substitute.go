@@ -1,11 +1,13 @@
 package session
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
 
+	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/wire/mgs"
 )
 
@@ -34,8 +36,9 @@ func substitute(part json.RawMessage, values map[string]any) (json.RawMessage, e
 	return json.Marshal(tree)
 }
 
-// parameters are the values by name, defaults included, patterns checked.
-func parameters(c mgs.AgentTaskContent) (map[string]any, error) {
+// parameters are the values by name, defaults included, what they refer to in
+// Parameter Store fetched, patterns checked.
+func parameters(ctx context.Context, c mgs.AgentTaskContent, store doc.ParameterStore) (map[string]any, error) {
 	values := map[string]any{}
 	for name, p := range c.DocumentContent.Parameters {
 		raw, ok := c.Parameters[name]
@@ -49,21 +52,31 @@ func parameters(c mgs.AgentTaskContent) (map[string]any, error) {
 		if err := json.Unmarshal(raw, &v); err != nil {
 			return nil, fmt.Errorf("parameter %s: %w", name, err)
 		}
-		if text, ok := v.(string); ok && p.AllowedPattern != "" {
-			re, err := regexp.Compile(p.AllowedPattern)
-			if err != nil {
-				return nil, fmt.Errorf("allowedPattern of parameter %s: %w", name, err)
-			}
-			if !re.MatchString(text) {
-				return nil, fmt.Errorf("the value of parameter %s does not match its allowedPattern %.200q", name, p.AllowedPattern)
-			}
-		}
-		if text, ok := v.(string); ok && strings.Contains(text, "{{ssm:") {
-			return nil, fmt.Errorf("parameter %s refers to the Parameter Store, which sessions of this version cannot; give its value", name)
-		}
 		values[name] = v
 	}
+	values, err := doc.ResolveReferences(ctx, store, values)
+	if err != nil {
+		return nil, fmt.Errorf("parameters of the session document: %w", err)
+	}
+	for name, p := range c.DocumentContent.Parameters {
+		if text, ok := values[name].(string); ok && p.AllowedPattern != "" {
+			if err := matches(name, text, p.AllowedPattern); err != nil {
+				return nil, err
+			}
+		}
+	}
 	return values, nil
+}
+
+func matches(name, text, pattern string) error {
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return fmt.Errorf("allowedPattern of parameter %s: %w", name, err)
+	}
+	if !re.MatchString(text) {
+		return fmt.Errorf("the value of parameter %s does not match its allowedPattern %.200q", name, pattern)
+	}
+	return nil
 }
 
 func parameterName(name string) bool {
@@ -117,7 +130,7 @@ func (s *substitution) text(t string) any {
 			t = t[i+2:]
 			continue
 		}
-		text := valueText(v)
+		text := strings.ReplaceAll(valueText(v), "$$", "$") // as stock agents do
 		if s.left -= len(text); s.left < 0 {
 			return ""
 		}

@@ -58,7 +58,7 @@ func plugins(r job.Request, creds aws.CredentialsProvider) step.Set {
 	set["aws:configureDocker"] = docker.Configure{Exec: scripts.Exec, FindProgram: find, Platform: r.Node.PlatformName}
 	set["aws:downloadContent"] = content.Plugin{
 		HTTP: calls.HTTP, Credentials: creds, Region: r.Node.Region, S3: r.Node.Services.S3, UserAgent: r.Node.Services.UserAgent,
-		Secret: calls.Secret, Document: calls.Document, Start: proc.Start, Env: withHome(env), Clock: clock.Real{},
+		Secret: calls.Parameters().Secret, Document: calls.Document, Start: proc.Start, Env: withHome(env), Clock: clock.Real{},
 		FindProgram: find,
 	}
 	if r.Node.PlatformType == doc.Linux {
@@ -66,7 +66,7 @@ func plugins(r job.Request, creds aws.CredentialsProvider) step.Set {
 	} else {
 		set["aws:domainJoin"] = missing{"aws:domainJoin on Windows is not supported by ssmagent " + version + ": join the machine by a script"}
 	}
-	set["aws:runDocument"] = rundocument.Plugin{Plugins: set, Platform: r.Node.PlatformType, Document: calls.Document, Store: calls, Clock: clock.Real{}}
+	set["aws:runDocument"] = rundocument.Plugin{Plugins: set, Platform: r.Node.PlatformType, Document: calls.Document, Store: calls.Parameters(), Clock: clock.Real{}}
 	return set
 }
 

@@ -60,6 +60,8 @@ func (s *Service) Ops() api.Ops {
 		"AmazonSSM.ListDocuments":                {Allow: operator, Handle: api.Strict(s.list)},
 		"AmazonSSM.GetManifest":                  {Allow: node, Handle: api.Lenient(s.getManifest)},
 		"AmazonSSM.ListDocumentVersions":         {Allow: operator, Handle: api.Strict(s.listVersions)},
+		"AmazonSSM.DescribeDocumentPermission":   {Allow: operator, Handle: api.Strict(s.permission)},
+		"AmazonSSM.ModifyDocumentPermission":     {Allow: operator, Handle: api.Strict(s.share)},
 	}
 }
 

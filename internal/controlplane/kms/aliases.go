@@ -20,7 +20,7 @@ func checkAlias(name string) error {
 	switch {
 	case !ok || rest == "" || strings.ContainsFunc(rest, bad):
 		return api.Errorf("InvalidAliasNameException", "AliasName is %q, needs alias/ and letters, digits and /_-", clip(name))
-	case strings.HasPrefix(rest, "aws/"):
+	case strings.HasPrefix(name, managedPrefix):
 		return api.Errorf("InvalidAliasNameException", "AliasName is %s: names that begin with alias/aws/ are reserved", clip(name))
 	}
 	return nil
@@ -59,6 +59,9 @@ func (s *Service) point(name, ref string, allowed func(name string, there bool) 
 			return err
 		}
 		k, err := s.findKey(tx, ref)
+		if err == nil {
+			err = s.customers(k)
+		}
 		if err != nil {
 			return err
 		}
@@ -98,6 +101,9 @@ func roomForAlias(tx *store.Tx, keyID string) error {
 }
 
 func (s *Service) deleteAlias(_ context.Context, _ api.Caller, in kms.DeleteAliasInput) (ssm.Empty, error) {
+	if strings.HasPrefix(in.AliasName, managedPrefix) {
+		return ssm.Empty{}, api.Errorf(api.CodeAccessDenied, "%s is managed by a service: it cannot be deleted", clip(in.AliasName))
+	}
 	return ssm.Empty{}, s.opt.DB.Update(func(tx *store.Tx) error {
 		_, there, err := aliases.Get(tx, in.AliasName)
 		if err == nil && !there {

@@ -26,8 +26,6 @@ func (s *Service) createKey(_ context.Context, _ api.Caller, in kms.CreateKeyInp
 		return kms.CreateKeyOutput{}, err
 	}
 	k := Key{ID: uuid.NewString(), Description: in.Description, State: enabled, Created: s.opt.Clock.Now(), Tags: in.Tags}
-	secret := make([]byte, keyBytes)
-	_, _ = rand.Read(secret) // never fails
 	err := s.opt.DB.Update(func(tx *store.Tx) error {
 		n, err := s.sweep(tx)
 		if err != nil {
@@ -36,16 +34,47 @@ func (s *Service) createKey(_ context.Context, _ api.Caller, in kms.CreateKeyInp
 		if n >= maxKeys {
 			return api.Errorf("LimitExceededException", "there are %d keys, the limit: delete some first", n)
 		}
-		if err := material.Put(tx, k.ID, secret); err != nil {
-			return err
-		}
-		return keys.Put(tx, k.ID, k)
+		return create(tx, k)
 	})
 	if err != nil {
 		return kms.CreateKeyOutput{}, err
 	}
 	s.opt.Log.Info("key created", "key", k.ID)
 	return kms.CreateKeyOutput{KeyMetadata: s.metadata(k)}, nil
+}
+
+// create keeps a new key with new material.
+func create(tx *store.Tx, k Key) error {
+	secret := make([]byte, keyBytes)
+	_, _ = rand.Read(secret) // never fails
+	if err := material.Put(tx, k.ID, secret); err != nil {
+		return err
+	}
+	return keys.Put(tx, k.ID, k)
+}
+
+// Provide makes the key of an alias that begins with alias/aws/ unless it is
+// there. Such a key belongs to the service that asks for it: operators can
+// neither change nor delete it.
+func (s *Service) Provide(tx *store.Tx, name, description string) error {
+	_, there, err := aliases.Get(tx, name)
+	if err != nil || there {
+		return err
+	}
+	now := s.opt.Clock.Now()
+	k := Key{ID: uuid.NewString(), Description: description, State: enabled, Created: now, Managed: true}
+	if err := create(tx, k); err != nil {
+		return err
+	}
+	return aliases.Put(tx, name, alias{KeyID: k.ID, Created: now, Updated: now})
+}
+
+// customers refuses keys that services of ours manage.
+func (s *Service) customers(k Key) error {
+	if k.Managed {
+		return api.Errorf(api.CodeAccessDenied, "%s is managed by a service: it cannot be changed", s.keyARN(k.ID))
+	}
+	return nil
 }
 
 // creatable refuses keys of kinds that there are none of here.
@@ -113,6 +142,9 @@ func (s *Service) metadata(k Key) kms.KeyMetadata {
 		AWSAccountId: s.opt.Account, KeyId: k.ID, Arn: s.keyARN(k.ID), CreationDate: ssm.Time{Time: k.Created}, Enabled: k.State == enabled,
 		Description: k.Description, KeyUsage: usage, KeyState: k.State, Origin: origin, KeyManager: "CUSTOMER",
 		CustomerMasterKeySpec: spec, KeySpec: spec, EncryptionAlgorithms: []string{spec},
+	}
+	if k.Managed {
+		m.KeyManager = "AWS"
 	}
 	if k.State == pendingDeletion {
 		m.DeletionDate = &ssm.Time{Time: k.Deletion}
@@ -190,6 +222,9 @@ func (s *Service) change(ref string, to func(*Key) error) (Key, error) {
 	var k Key
 	err := s.opt.DB.Update(func(tx *store.Tx) (err error) {
 		if k, err = s.findKey(tx, ref); err != nil {
+			return err
+		}
+		if err := s.customers(k); err != nil {
 			return err
 		}
 		if err := to(&k); err != nil {

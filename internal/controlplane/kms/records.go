@@ -22,6 +22,7 @@ type Key struct {
 	Created     time.Time
 	Deletion    time.Time // when it is PendingDeletion
 	Tags        []kms.Tag
+	Managed     bool // by a service of ours: operators use it and leave it as it is
 }
 
 // over says whether the key has been deleted by now.
@@ -35,8 +36,11 @@ type alias struct {
 	Created, Updated time.Time
 }
 
-// aliasPrefix begins the names of aliases.
-const aliasPrefix = "alias/"
+// Beginnings of the names of aliases, and of those that services of ours have.
+const (
+	aliasPrefix   = "alias/"
+	managedPrefix = "alias/aws/"
+)
 
 // Tables of this package. The store's file is its owner's only.
 var (

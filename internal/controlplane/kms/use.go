@@ -12,19 +12,12 @@ import (
 	"ssmagent/internal/wire/kms"
 )
 
-// Bounds in bytes, as AWS has them.
-const (
-	maxPlain   = 4096
-	maxSealed  = 6144
-	maxContext = 8192
-)
+// maxContext bounds an encryption context in bytes, as AWS does.
+const maxContext = 8192
 
 // Seal seals plain with a key for the given context, and names the key's ARN.
 // Its errors are api errors, as those of Open.
 func (s *Service) Seal(tx *store.Tx, ref string, plain []byte, context map[string]string) (blob []byte, arn string, err error) {
-	if len(plain) > maxPlain {
-		return nil, "", api.Errorf(api.CodeValidation, "Plaintext has %d bytes, needs at most %d", len(plain), maxPlain)
-	}
 	k, secret, err := s.use(tx, ref, context)
 	if err != nil {
 		return nil, "", err
@@ -36,9 +29,6 @@ func (s *Service) Seal(tx *store.Tx, ref string, plain []byte, context map[strin
 // Open opens what Seal sealed for the same context. A ref other than "" must
 // mean the blob's own key.
 func (s *Service) Open(tx *store.Tx, ref string, blob []byte, context map[string]string) (plain []byte, arn string, err error) {
-	if len(blob) > maxSealed {
-		return nil, "", api.Errorf(api.CodeValidation, "CiphertextBlob has %d bytes, needs at most %d", len(blob), maxSealed)
-	}
 	if ref != "" {
 		want, err := s.find(tx, ref)
 		if err != nil {

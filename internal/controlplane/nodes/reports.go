@@ -182,11 +182,6 @@ func noToken(op, token string) error {
 	return api.Errorf(api.CodeNextToken, "NextToken is not one that %s gave: ask for the first page without it", op)
 }
 
-// getParameters: this control plane keeps no parameters, so it knows no name.
-func (s *Service) getParameters(_ context.Context, _ api.Caller, in ssm.GetParametersInput) (ssm.GetParametersOutput, error) {
-	return ssm.GetParametersOutput{Parameters: []json.RawMessage{}, InvalidParameters: in.Names}, nil
-}
-
 func (s *Service) packageResult(_ context.Context, c api.Caller, in ssm.PutConfigurePackageResultInput) (ssm.Empty, error) {
 	id := c.InstanceID
 	if c.Kind == api.Operator {

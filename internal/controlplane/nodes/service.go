@@ -73,7 +73,6 @@ func (s *Service) Ops() api.Ops {
 		"AmazonSSM.UpdateAssociationStatus":         {Allow: node, Handle: api.Shared(s.legacyAssociationStatus)},
 		"AmazonSSM.PutInventory":                    {Allow: node, Handle: api.Shared(s.putInventory)},
 		"AmazonSSM.PutComplianceItems":              {Allow: node, Handle: api.Shared(s.putCompliance)},
-		"AmazonSSM.GetParameters":                   {Allow: node, Handle: api.Shared(s.getParameters)},
 		"AmazonSSM.PutConfigurePackageResult":       {Allow: node, Handle: api.Lenient(s.packageResult)},
 	}
 }

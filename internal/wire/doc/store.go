@@ -22,6 +22,7 @@ var (
 type StoreParameter struct {
 	Name     string
 	Selector string // ":4" or ":label" when it was asked for with one
+	Version  string // its number
 	Type     string // String, StringList, SecureString
 	Value    string
 }
@@ -39,6 +40,18 @@ var (
 	storeReference = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{\{ *ssm:([/\w.:-]+) *\}\}`) })
 	storeWhole     = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\{\{ *ssm:([/\w.:-]+) *\}\}$`) })
 )
+
+// ResolveReferences returns values with the Parameter Store references in them
+// replaced. It is for the parameters of session documents; those of commands
+// are Resolve's.
+func ResolveReferences(ctx context.Context, store ParameterStore, values map[string]any) (map[string]any, error) {
+	r := references{store: store, cache: map[string]StoreParameter{}, budget: &budget{left: maxExpanded}}
+	resolved, err := r.resolve(ctx, values)
+	if err != nil {
+		return nil, err
+	}
+	return resolved.(map[string]any), nil
+}
 
 // references resolves Parameter Store references; what it fetched it keeps
 // for the rest of one parse.
@@ -114,17 +127,16 @@ func (r *references) fetch(ctx context.Context, names map[string]bool) error {
 }
 
 // match finds a name among what was fetched: with its selector first, then
-// without.
+// without. Services that do not repeat the selector tell the version.
 func match(name string, found []StoreParameter) (StoreParameter, bool) {
-	for _, p := range found {
-		if p.Name+p.Selector == name {
-			return p, true
-		}
-	}
 	bare, _, _ := strings.Cut(name, ":")
-	for _, p := range found {
-		if p.Name == name || p.Name == bare {
-			return p, true
+	for _, fits := range []func(StoreParameter) bool{
+		func(p StoreParameter) bool { return p.Name+p.Selector == name },
+		func(p StoreParameter) bool { return p.Selector == "" && p.Name+":"+p.Version == name },
+		func(p StoreParameter) bool { return p.Selector == "" && p.Name == bare },
+	} {
+		if i := slices.IndexFunc(found, fits); i >= 0 {
+			return found[i], true
 		}
 	}
 	return StoreParameter{}, false

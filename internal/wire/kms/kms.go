@@ -56,7 +56,7 @@ type GenerateDataKeyOutput struct {
 // EncryptInput seals at most 4096 bytes.
 type EncryptInput struct {
 	KeyId               string            `check:"required,min=1,max=2048"`
-	Plaintext           []byte            `check:"required,min=1"`
+	Plaintext           []byte            `check:"required,min=1,max=4096"`
 	EncryptionContext   map[string]string `json:",omitempty"`
 	EncryptionAlgorithm string            `json:",omitempty" check:"enum=SYMMETRIC_DEFAULT|RSAES_OAEP_SHA_1|RSAES_OAEP_SHA_256|SM2PKE"`
 	GrantTokens         []string          `json:",omitempty" check:"max=10"`
@@ -73,7 +73,7 @@ type EncryptOutput struct {
 // DecryptInput opens what was sealed with the same context. The blob tells its
 // key; a KeyId must be that of it.
 type DecryptInput struct {
-	CiphertextBlob      []byte            `check:"required,min=1"`
+	CiphertextBlob      []byte            `check:"required,min=1,max=6144"`
 	EncryptionContext   map[string]string `json:",omitempty"`
 	KeyId               string            `json:",omitempty" check:"min=1,max=2048"`
 	EncryptionAlgorithm string            `json:",omitempty" check:"enum=SYMMETRIC_DEFAULT|RSAES_OAEP_SHA_1|RSAES_OAEP_SHA_256|SM2PKE"`
@@ -90,7 +90,7 @@ type DecryptOutput struct {
 
 // ReEncryptInput seals anew, with another key or context, what is sealed.
 type ReEncryptInput struct {
-	CiphertextBlob                 []byte            `check:"required,min=1"`
+	CiphertextBlob                 []byte            `check:"required,min=1,max=6144"`
 	SourceEncryptionContext        map[string]string `json:",omitempty"`
 	SourceKeyId                    string            `json:",omitempty" check:"min=1,max=2048"`
 	DestinationKeyId               string            `check:"required,min=1,max=2048"`

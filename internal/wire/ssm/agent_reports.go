@@ -84,18 +84,6 @@ type ComplianceItem struct {
 	Details  map[string]string `json:",omitempty"`
 }
 
-// GetParametersInput asks for parameters by name.
-type GetParametersInput struct {
-	Names          []string `check:"required,min=1,max=10"`
-	WithDecryption bool     `json:",omitempty"`
-}
-
-// GetParametersOutput has what was found, and the names that were not.
-type GetParametersOutput struct {
-	Parameters        []json.RawMessage
-	InvalidParameters []string
-}
-
 // GetManifestInput asks for a package's manifest; in no public model.
 type GetManifestInput struct {
 	PackageName    string `check:"required,min=1,max=2048"`

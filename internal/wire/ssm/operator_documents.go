@@ -211,3 +211,30 @@ type DeleteDocumentInput struct {
 	VersionName     string `json:",omitempty" check:"re=versionName"`
 	Force           bool   `json:",omitempty"`
 }
+
+// DescribeDocumentPermissionInput asks with whom a document is shared.
+type DescribeDocumentPermissionInput struct {
+	Name           string `check:"required,re=documentName"`
+	PermissionType string `check:"required"` // Share
+	MaxResults     int    `json:",omitempty" check:"min=1,max=200"`
+	NextToken      string `json:",omitempty"`
+}
+
+// DescribeDocumentPermissionOutput has the accounts twice.
+type DescribeDocumentPermissionOutput struct {
+	AccountIds             []string
+	AccountSharingInfoList []AccountSharingInfo
+	NextToken              string `json:",omitempty"`
+}
+
+// AccountSharingInfo is an account and the version that it gets.
+type AccountSharingInfo struct{ AccountId, SharedDocumentVersion string }
+
+// ModifyDocumentPermissionInput shares a document with accounts, or with all.
+type ModifyDocumentPermissionInput struct {
+	Name                  string   `check:"required,re=documentName"`
+	PermissionType        string   `check:"required"`
+	AccountIdsToAdd       []string `json:",omitempty" check:"max=20"`
+	AccountIdsToRemove    []string `json:",omitempty" check:"max=20"`
+	SharedDocumentVersion string   `json:",omitempty" check:"enum=$LATEST|$DEFAULT|$ALL"`
+}
