@@ -11,7 +11,7 @@ TOOLS   := $(CURDIR)/build/tools
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: build run test test-unit test-e2e bench fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-all clean help
+.PHONY: build run test test-unit test-e2e bench fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 clean help
 
 build: build-$(HOST) ## build for this machine into bin/<os>_<arch>/
 
@@ -26,6 +26,27 @@ build-all: build-linux build-linux-386 build-arm build-arm64 build-windows build
 build-linux_%:
 	GOOS=linux GOARCH=$* GOARM=6 $(GOBUILD) -o bin/linux_$*/amazon-ssm-agent ./cmd/amazon-ssm-agent
 	cd bin/linux_$* && for l in $(LINKS); do ln -sf amazon-ssm-agent $$l; done
+
+# Packages: installer/pack is a module of its own, for what it needs is nobody
+# else's. PACKAGE_KEY=FILE signs (passphrase in PACKAGE_KEY_PASSPHRASE).
+PACK  := $(TOOLS)/pack
+EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || echo 0))
+package-deb: package-deb_amd64 ## Debian package, amd64
+package-deb-386: package-deb_386 ## Debian package, i386
+package-deb-arm: package-deb_arm ## Debian package, armhf
+package-deb-arm64: package-deb_arm64 ## Debian package, arm64
+package-rpm: package-rpm_amd64 ## RPM, x86_64
+package-rpm-386: package-rpm_386 ## RPM, i386
+package-rpm-arm64: package-rpm_arm64 ## RPM, aarch64
+
+PACKAGE = $(PACK) -arch $* -bin bin/linux_$* -version $(VERSION) -time $(EPOCH) $(if $(PACKAGE_KEY),-key $(PACKAGE_KEY))
+package-deb_%: build-linux_% $(PACK)
+	$(PACKAGE) -format deb -out bin/linux_$*/amazon-ssm-agent.deb
+package-rpm_%: build-linux_% $(PACK)
+	$(PACKAGE) -format rpm -out bin/linux_$*/amazon-ssm-agent.rpm
+
+$(PACK): $(wildcard installer/pack/*.go) installer/pack/go.mod installer/pack/go.sum
+	cd installer/pack && go build -trimpath -buildvcs=false -o $@ .
 
 build-windows_%:
 	GOOS=windows GOARCH=$* $(GOBUILD) -o bin/windows_$*/ ./cmd/amazon-ssm-agent ./cmd/ssm-local ./cmd/ssm-cli

@@ -31,7 +31,7 @@ func TestEmptyFileIsDefault(t *testing.T) {
 }
 
 // templateFile is what packages install beside the configuration.
-const templateFile = "../../packaging/amazon-ssm-agent.json.template"
+const templateFile = "../../installer/amazon-ssm-agent.json.template"
 
 // TestTemplate loads the members of the stock template, in which some words
 // are empty; nothing of it deserves a warning.

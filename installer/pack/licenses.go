@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"debug/buildinfo"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+)
+
+// licenseFile is what modules call the text of their licence and notices.
+var licenseFile = regexp.MustCompile(`(?i)^(un)?(licen[cs]e|copying|notice)([.-].*)?$`)
+
+// copyright has the licences of everything that is linked into the program,
+// which they ask to come with it. A module without one is an error.
+func (o options) copyright() ([]byte, error) {
+	built, err := buildinfo.ReadFile(filepath.Join(o.bin, name))
+	if err != nil {
+		return nil, err
+	}
+	dirs, err := moduleDirs()
+	if err != nil {
+		return nil, err
+	}
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return nil, fmt.Errorf("go env: %w", err)
+	}
+	var b bytes.Buffer
+	b.WriteString("ssmagent, an agent for AWS Systems Manager. Its owners have published no licence for it: all rights are theirs.\n" +
+		"Linked into the program are the works below, each under its own licence.\n")
+	if err := licenses(&b, "Go "+built.GoVersion, string(bytes.TrimSpace(root))); err != nil {
+		return nil, err
+	}
+	for _, m := range built.Deps {
+		if err := licenses(&b, m.Path+" "+m.Version, dirs[m.Path]); err != nil {
+			return nil, err
+		}
+	}
+	return b.Bytes(), nil
+}
+
+// licenses writes the licence files of a folder.
+func licenses(b *bytes.Buffer, what, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("licence of %s: %w", what, err)
+	}
+	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return e.IsDir() || !licenseFile.MatchString(e.Name()) })
+	if len(entries) == 0 {
+		return fmt.Errorf("licence of %s: none in %s", what, dir)
+	}
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(b, "\n==== %s: %s\n\n%s\n", what, e.Name(), bytes.TrimSpace(text))
+	}
+	return nil
+}
+
+// moduleDirs are the folders of the modules that the repository's module needs.
+func moduleDirs() (map[string]string, error) {
+	out, err := exec.Command("go", "list", "-m", "-json", "all").Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list: %w", err)
+	}
+	dirs := map[string]string{}
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var m struct{ Path, Dir string }
+		switch err := d.Decode(&m); {
+		case errors.Is(err, io.EOF):
+			return dirs, nil
+		case err != nil:
+			return nil, fmt.Errorf("go list: %w", err)
+		}
+		dirs[m.Path] = m.Dir
+	}
+}
