@@ -54,6 +54,8 @@ type Machine struct {
 	// not answered.
 	Listen    func(path string) (net.Listener, error)
 	CheckPeer func(net.Conn) error
+	// Network is network.Changes; nil: nobody tells of the network.
+	Network func(ctx context.Context) (<-chan struct{}, error)
 	// Reboot restarts the machine, soon, and returns; nil: it cannot be.
 	Reboot func(ctx context.Context) error
 	// Watch is watch.Dir; nil: nobody tells of files.
@@ -186,7 +188,7 @@ func (a *Agent) transport() (*http.Transport, error) {
 }
 
 // credentials are the node's: its role token, or what a custom identity has.
-func (a *Agent) credentials(ctx context.Context, id identity.Identity, key *rsa.PrivateKey, v *vault.Vault, h *http.Client, skew *ssmclient.Skew) (aws.CredentialsProvider, func(context.Context) error, error) {
+func (a *Agent) credentials(ctx context.Context, id identity.Identity, key *rsa.PrivateKey, v *vault.Vault, h *http.Client, skew *ssmclient.Skew, reach *ssmclient.Reach) (aws.CredentialsProvider, func(context.Context) error, error) {
 	if key == nil {
 		if a.opt.Machine.Ambient == nil {
 			return nil, nil, fmt.Errorf("an identity of type %s needs credentials from the environment, which this agent was not given", id.Type)
@@ -203,7 +205,7 @@ func (a *Agent) credentials(ctx context.Context, id identity.Identity, key *rsa.
 	}
 	p := identity.NewProvider(identity.Options{
 		Identity: id, Key: key, Vault: v, Endpoint: endpoint, Region: a.cfg.SigningRegion(config.ServiceSSM, id.Region),
-		UserAgent: a.userAgent(), HTTP: h, Clock: a.opt.Clock, Log: a.log, Skew: skew,
+		UserAgent: a.userAgent(), HTTP: h, Clock: a.opt.Clock, Log: a.log, Skew: skew, Reach: reach,
 		Fingerprint: func(ctx context.Context) (string, error) {
 			return identity.Fingerprint(ctx, v, a.opt.Machine.Hardware, a.opt.Clock, a.log)
 		},

@@ -52,12 +52,12 @@ func (p parts) close() {
 
 // assemble makes the parts and connects them; nothing runs yet.
 func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.PrivateKey, v *vault.Vault, h *http.Client) (parts, error) {
-	skew := new(ssmclient.Skew)
-	creds, keepFresh, err := a.credentials(ctx, id, key, v, h, skew)
+	skew, reach := new(ssmclient.Skew), new(ssmclient.Reach)
+	creds, keepFresh, err := a.credentials(ctx, id, key, v, h, skew, reach)
 	if err != nil {
 		return parts{}, err
 	}
-	calls := caller{agent: a, id: id, creds: creds, http: h, skew: skew}
+	calls := caller{agent: a, id: id, creds: creds, http: h, skew: skew, reach: reach}
 	api, err := calls.client(config.ServiceSSM, ssm.TargetPrefix)
 	if err != nil {
 		return parts{}, err
@@ -94,7 +94,7 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 	}
 	channel = control.New(control.Options{
 		OpenSession: shells.Open, CloseSession: shells.Close,
-		InstanceID: id.InstanceID, Open: open, Calls: polls, Outbox: box, Clock: a.opt.Clock, Log: a.log,
+		InstanceID: id.InstanceID, Open: open, Calls: polls, Outbox: box, Reach: reach, Clock: a.opt.Clock, Log: a.log,
 		Accept: func(ctx context.Context, d control.Delivery) control.Verdict {
 			return control.Verdict(accept.Accept(ctx, command.Delivery(d)))
 		},
@@ -102,10 +102,11 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 	ping := health.Pinger{
 		Client: api, InstanceID: id.InstanceID, AgentName: a.cfg.Agent.Name, AgentVersion: a.cfg.Agent.Version,
 		Info: a.opt.Machine.Info, Channel: a.settled(ctx, channel), Interval: time.Duration(a.cfg.Ssm.HealthFrequencyMinutes) * time.Minute,
-		Clock: a.opt.Clock, Log: a.log,
+		Reach: reach, Clock: a.opt.Clock, Log: a.log,
 	}
 	runs["channel"], runs["health ping"], runs["sessions"] = channel.Run, ping.Run, shells.Run
 	runs["recordings"] = func(ctx context.Context) error { return a.sweep(ctx, filepath.Join(dir, "session", "sessions")) }
+	runs["network"] = func(ctx context.Context) error { return a.watchNetwork(ctx, reach) }
 	if keepFresh != nil {
 		runs["credentials"] = keepFresh
 	}
@@ -207,6 +208,7 @@ type caller struct {
 	creds aws.CredentialsProvider
 	http  *http.Client
 	skew  *ssmclient.Skew
+	reach *ssmclient.Reach
 }
 
 func (c caller) signer(service string) ssmclient.CredentialsSigner {
@@ -220,7 +222,7 @@ func (c caller) client(service, prefix string) (*ssmclient.Client, error) {
 	}
 	return &ssmclient.Client{
 		HTTP: c.http, Endpoint: endpoint, Service: service, TargetPrefix: prefix, UserAgent: c.agent.userAgent(),
-		Signer: c.signer(service), Clock: c.agent.opt.Clock, Log: c.agent.log, Skew: c.skew,
+		Signer: c.signer(service), Clock: c.agent.opt.Clock, Log: c.agent.log, Skew: c.skew, Reach: c.reach,
 	}, nil
 }
 
@@ -254,7 +256,7 @@ func (c caller) gateway() (func(context.Context) (control.Conn, error), error) {
 	if err != nil {
 		return nil, err
 	}
-	g := ssmclient.Gateway{HTTP: c.http, Endpoint: endpoint, Signer: c.signer(config.ServiceMGS), UserAgent: a.userAgent(), Clock: a.opt.Clock, Skew: c.skew}
+	g := ssmclient.Gateway{HTTP: c.http, Endpoint: endpoint, Signer: c.signer(config.ServiceMGS), UserAgent: a.userAgent(), Clock: a.opt.Clock, Skew: c.skew, Reach: c.reach}
 	hello := mgs.OpenControlChannel{AgentVersion: a.cfg.Agent.Version, PlatformType: osName(a.opt.Machine.Info())}
 	return func(ctx context.Context) (control.Conn, error) {
 		token, err := g.CreateControlChannel(ctx, c.id.InstanceID)

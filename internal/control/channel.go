@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
-	"ssmagent/internal/backoff"
 	"ssmagent/internal/outbox"
 	"ssmagent/internal/wire/frame"
 	"ssmagent/internal/wire/mgs"
@@ -193,10 +192,11 @@ func (s *session) send(ctx context.Context, typ string, id uuid.UUID, payload an
 	return nil
 }
 
-// ping finds out whether the gateway still answers.
+// ping finds out whether the gateway still answers, at once when the network
+// changed.
 func (s *session) ping(ctx context.Context) error {
 	for {
-		if err := backoff.Wait(ctx, s.opt.Clock, pingEvery); err != nil {
+		if err := s.opt.Reach.Wait(ctx, s.opt.Clock, pingEvery); err != nil {
 			return err
 		}
 		pctx, done := context.WithTimeout(ctx, pongWithin)

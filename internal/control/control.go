@@ -78,8 +78,11 @@ type Options struct {
 	// by silence, as orders that nobody can read.
 	OpenSession  func(ctx context.Context, t mgs.AgentTask) error
 	CloseSession func(ctx context.Context, sessionID string) error
-	Clock        clock.Clock
-	Log          *slog.Logger
+	// Reach cuts waits short that follow an attempt without an answer; nil:
+	// nothing does.
+	Reach *ssmclient.Reach
+	Clock clock.Clock
+	Log   *slog.Logger
 }
 
 // Timing of the channel.
@@ -189,7 +192,7 @@ func (c *Control) keepOpen(ctx context.Context) {
 		}
 		wait := delay(failures, ssmclient.Code(err) == ssmclient.AccessDenied, rand.Float64())
 		c.log.Warn("control channel", "error", err, "again_in", wait.Round(time.Millisecond))
-		if backoff.Wait(ctx, c.opt.Clock, wait) != nil {
+		if c.opt.Reach.After(ctx, c.opt.Clock, wait, err) != nil {
 			return
 		}
 	}

@@ -74,7 +74,7 @@ func (c *Control) pollWhileOn(ctx context.Context) {
 		} else {
 			failures = 0
 		}
-		if backoff.Wait(ctx, c.opt.Clock, wait) != nil {
+		if c.opt.Reach.After(ctx, c.opt.Clock, wait, err) != nil {
 			return
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	"ssmagent/platform"
 )
 
-// Pinger pings. Ready, Rand, Zone and ZoneID may be left out.
+// Pinger pings. Ready, Reach, Rand, Zone and ZoneID may be left out.
 type Pinger struct {
 	Client       *ssmclient.Client
 	InstanceID   string
@@ -32,6 +32,8 @@ type Pinger struct {
 	Interval     time.Duration // between full pings
 	// Ready is called once, after the first ping that was answered.
 	Ready func()
+	// Reach cuts waits short that follow a ping without an answer.
+	Reach *ssmclient.Reach
 	Clock clock.Clock
 	Log   *slog.Logger
 	Rand  func() float64 // [0,1); nil: math/rand/v2
@@ -50,10 +52,11 @@ func (p Pinger) Run(ctx context.Context) error {
 	// The pings of many nodes that start together spread over the interval.
 	wait := time.Duration(p.random() * float64(p.Interval))
 	for {
-		if err := p.ping(ctx, p.full()); err != nil && ctx.Err() == nil {
+		err := p.ping(ctx, p.full())
+		if err != nil && ctx.Err() == nil {
 			p.Log.Warn("health ping", "error", err)
 		}
-		if err := backoff.Wait(ctx, p.Clock, wait); err != nil {
+		if err := p.Reach.After(ctx, p.Clock, wait, err); err != nil {
 			return err
 		}
 		wait = p.Interval
@@ -83,7 +86,7 @@ func (p Pinger) wake(ctx context.Context) error {
 			refused++
 		}
 		p.Log.Warn("the service does not take this node's ping; nothing starts before it does", "error", err, "again_in", wait.Round(time.Second))
-		if err := backoff.Wait(ctx, p.Clock, wait); err != nil {
+		if err := p.Reach.After(ctx, p.Clock, wait, err); err != nil {
 			return err
 		}
 	}

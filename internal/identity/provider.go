@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
@@ -19,7 +20,7 @@ import (
 	"ssmagent/internal/wire/ssm"
 )
 
-// Options are what a Provider needs. All but AutoRotateDays and Skew must be there.
+// Options are what a Provider needs. All but AutoRotateDays, Skew and Reach must be there.
 type Options struct {
 	Identity  Identity
 	Key       *rsa.PrivateKey
@@ -31,6 +32,7 @@ type Options struct {
 	Clock     clock.Clock
 	Log       *slog.Logger
 	Skew      *ssmclient.Skew
+	Reach     *ssmclient.Reach
 	// Fingerprint is asked once, before the first token call.
 	Fingerprint func(context.Context) (string, error)
 	// AutoRotateDays is the age at which the key is replaced; 0: never unasked.
@@ -141,10 +143,18 @@ func (p *Provider) settleLocked(ctx context.Context, c token, err error) {
 	case ctx.Err() != nil:
 	default:
 		p.last = err
-		p.next = p.o.Clock.Now().Add(backoff.RoleToken(cause(err), p.fails, nil))
+		wait := backoff.RoleToken(cause(err), p.fails, nil)
+		if ssmclient.IsUnreachable(err) { // which says nothing about this node
+			wait = min(wait, maxUnanswered)
+		}
+		p.next = p.o.Clock.Now().Add(wait)
 		p.fails++
 	}
 }
+
+// maxUnanswered is the longest wait after a call that nobody answered, as that
+// of health pings is.
+const maxUnanswered = 5 * time.Minute
 
 // errIncomplete is an answer without all its members.
 var errIncomplete = errors.New("the service's answer holds no usable credentials")
@@ -211,7 +221,7 @@ func (o Options) client(key *rsa.PrivateKey) *ssmclient.Client {
 	return &ssmclient.Client{
 		HTTP: o.HTTP, Endpoint: o.Endpoint, Service: "ssm", TargetPrefix: ssm.TargetPrefix, UserAgent: o.UserAgent,
 		Signer: ssmclient.KeySigner{Key: key, InstanceID: o.Identity.InstanceID, Region: o.Region, Clock: o.Clock, Skew: o.Skew},
-		Clock:  o.Clock, Log: o.Log, Skew: o.Skew, Retry: ssmclient.TokenRetry(),
+		Clock:  o.Clock, Log: o.Log, Skew: o.Skew, Reach: o.Reach, Retry: ssmclient.TokenRetry(),
 	}
 }
 
@@ -272,11 +282,14 @@ func (p *Provider) Run(ctx context.Context) error {
 	timer := p.o.Clock.NewTimer(0)
 	defer timer.Stop()
 	for {
+		news := p.o.Reach.Changed()
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-timer.C():
 		case <-p.wake:
+		case <-news:
+			p.hope()
 		}
 		if p.untilDue() <= 0 {
 			if _, err := p.get(ctx, true); err != nil && ctx.Err() == nil {
@@ -285,6 +298,15 @@ func (p *Provider) Run(ctx context.Context) error {
 		}
 		p.rotateIfDue(ctx)
 		timer.Reset(max(p.untilDue(), 0))
+	}
+}
+
+// hope lets the next call be soon when the last one got no answer.
+func (p *Provider) hope() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if soon := p.o.Clock.Now().Add(rand.N(time.Second)); ssmclient.IsUnreachable(p.last) && soon.Before(p.next) {
+		p.next = soon
 	}
 }
 

@@ -45,6 +45,7 @@ type Client struct {
 	Clock        clock.Clock
 	Log          *slog.Logger
 	Skew         *Skew         // shared by all clients of a process; may be nil
+	Reach        *Reach        // the same
 	MaxResponse  int64         // bytes; 0: DefaultMaxResponse
 	Timeout      time.Duration // of one attempt; 0: DefaultTimeout
 	Retry        Retry         // zero: DefaultRetry
@@ -100,9 +101,12 @@ func (c *Client) attempt(ctx context.Context, op string, body []byte) ([]byte, e
 	sent := c.Clock.Now()
 	resp, err := guarded(c.HTTP).Do(r)
 	if err != nil {
-		return nil, unreachable(c.Endpoint, err)
+		err = unreachable(c.Endpoint, err)
+		c.Reach.Observe(err)
+		return nil, err
 	}
 	defer resp.Body.Close()
+	c.Reach.Observe(nil)
 	c.Skew.Observe(sent, c.Clock.Now(), resp.Header.Get("Date"))
 	return c.read(resp)
 }

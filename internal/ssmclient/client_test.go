@@ -346,3 +346,31 @@ func TestSkew(t *testing.T) {
 		t.Error("a clock put right is still corrected")
 	}
 }
+
+// TestExpiredCredentialsSignNothing: once the service's time is known, and by
+// the local clock for who does not measure it.
+func TestExpiredCredentialsSignNothing(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)
+	unmeasured, ahead := new(Skew), new(Skew)
+	ahead.Observe(now, now, now.Add(2*time.Hour).Format(http.TimeFormat))
+	for name, tc := range map[string]struct {
+		skew  *Skew
+		left  time.Duration // by the local clock
+		signs bool
+	}{
+		"valid": {nil, time.Minute, true}, "expired": {nil, 0, false}, "nothing is known yet": {unmeasured, -time.Hour, true},
+		"expired by the service's time": {ahead, time.Hour, false}, "valid by the service's time": {ahead, 3 * time.Hour, true},
+	} {
+		s := CredentialsSigner{Region: "us-east-1", Clock: clock.NewFake(now), Skew: tc.skew, Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: "A", SecretAccessKey: "s", CanExpire: true, Expires: now.Add(tc.left)}, nil
+		})}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://ssm.example/", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Sign(t.Context(), r, nil, "ssm"); (err == nil) != tc.signs || (r.Header.Get("Authorization") != "") != tc.signs {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -39,8 +39,9 @@ type Gateway struct {
 	Signer    Signer
 	UserAgent string
 	Clock     clock.Clock
-	Skew      *Skew // may be nil
-	ReadLimit int64 // bytes of a message; 0: DefaultReadLimit
+	Skew      *Skew  // may be nil
+	Reach     *Reach // may be nil
+	ReadLimit int64  // bytes of a message; 0: DefaultReadLimit
 }
 
 // CreateControlChannel asks for a token to open a node's control channel. A
@@ -118,8 +119,11 @@ func (g Gateway) do(ctx context.Context, r *http.Request, body []byte) (*http.Re
 	sent := g.Clock.Now()
 	resp, err := guarded(g.HTTP).Do(r)
 	if err != nil {
-		return nil, unreachable(g.Endpoint, err)
+		err = unreachable(g.Endpoint, err)
+		g.Reach.Observe(err)
+		return nil, err
 	}
+	g.Reach.Observe(nil)
 	g.Skew.Observe(sent, g.Clock.Now(), resp.Header.Get("Date"))
 	return resp, nil
 }

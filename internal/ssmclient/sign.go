@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -20,13 +21,19 @@ type CredentialsSigner struct {
 	Skew        *Skew // may be nil
 }
 
-// Sign implements Signer.
+// Sign implements Signer. Nothing is signed with credentials that have expired;
+// before the first answer nobody knows by a clock that may be wrong.
 func (s CredentialsSigner) Sign(ctx context.Context, r *http.Request, body []byte, service string) error {
 	c, err := s.Credentials.Retrieve(ctx)
 	if err != nil {
 		return fmt.Errorf("credentials: %w", err)
 	}
-	return sigv4.Sign(ctx, r, body, c, service, s.Region, s.Skew.Now(s.Clock))
+	now := s.Skew.Now(s.Clock)
+	if c.CanExpire && !now.Before(c.Expires) && (s.Skew == nil || s.Skew.Measured()) {
+		return fmt.Errorf("credentials: they expired at %s, and it is %s; nothing is signed until there are new ones",
+			c.Expires.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	return sigv4.Sign(ctx, r, body, c, service, s.Region, now)
 }
 
 // Invalidate implements Invalidator where the credentials do.

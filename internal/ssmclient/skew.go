@@ -16,7 +16,13 @@ const tolerance = 30 * time.Second
 // Skew is how far this machine's clock is behind the service's, measured from
 // the Date of answers. The zero Skew is ready and means none; a nil one
 // measures nothing. Safe for concurrent use.
-type Skew struct{ offset atomic.Int64 }
+type Skew struct {
+	offset   atomic.Int64
+	measured atomic.Bool
+}
+
+// Measured says whether an answer has been compared yet.
+func (s *Skew) Measured() bool { return s != nil && s.measured.Load() }
 
 // Offset is what has to be added to the local time, zero when it is right.
 func (s *Skew) Offset() time.Duration {
@@ -47,4 +53,5 @@ func (s *Skew) Observe(sent, received time.Time, date string) {
 		off = 0
 	}
 	s.offset.Store(int64(off))
+	s.measured.Store(true)
 }

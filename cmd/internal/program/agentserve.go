@@ -14,6 +14,7 @@ import (
 	"ssmagent/internal/clock"
 	"ssmagent/platform"
 	"ssmagent/platform/ipc"
+	"ssmagent/platform/network"
 	"ssmagent/platform/proc"
 	"ssmagent/platform/reboot"
 	"ssmagent/platform/secfile"
@@ -83,6 +84,7 @@ func machine(root string, p platform.Paths) (agent.Machine, error) {
 		Info: platform.Read, Paths: p, FS: fileSystem(root), Lock: secfile.Lock, Hardware: fingerprint.Read, Ambient: ambient,
 		Executable: exe, Env: os.Environ(), Stderr: os.Stderr,
 		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Listen: ipc.Listen, CheckPeer: ipc.CheckPeer, Reboot: restart, Watch: watch.Dir,
+		Network: network.Changes,
 	}, nil
 }
 
