@@ -18,6 +18,7 @@ type Paths struct {
 	Root          string
 	ConfigFile    string // amazon-ssm-agent.json
 	Data          string // instance data store: Vault, registration, <id>/…
+	RuntimeConfig string // who the node is, for other programs
 	Logs          string
 	Recordings    string // of terminals
 	Audit         string // who did what

@@ -79,6 +79,7 @@ func pathsBelow(dir string) Paths {
 		Root:           filepath.Clean(dir),
 		ConfigFile:     at("etc/amazon/ssm/amazon-ssm-agent.json"),
 		Data:           at("var/lib/amazon/ssm"),
+		RuntimeConfig:  at("var/lib/amazon/ssm/runtimeconfig/identity_config.json"),
 		Logs:           at("var/log/amazon/ssm"),
 		Recordings:     at("var/lib/amazon/ssm/recordings"),
 		Audit:          at("var/lib/amazon/ssm/audit"),

@@ -82,6 +82,7 @@ func paths(programFiles, programData string) Paths {
 	return Paths{
 		ConfigFile:    filepath.Join(programFiles, "Amazon", "SSM", "amazon-ssm-agent.json"),
 		Data:          filepath.Join(ssm, "InstanceData"),
+		RuntimeConfig: filepath.Join(ssm, "runtimeconfig", "identity_config.json"),
 		Logs:          filepath.Join(ssm, "Logs"),
 		Recordings:    filepath.Join(ssm, "Recordings"),
 		Audit:         filepath.Join(ssm, "Audit"),

@@ -43,6 +43,10 @@ type Machine struct {
 	// Ambient finds the credentials of a custom identity; nil: there are none.
 	Ambient func(ctx context.Context, region string) (aws.CredentialsProvider, error)
 
+	// SharedCredentials is the shared credentials file of the agent's user; empty:
+	// there is none.
+	SharedCredentials string
+
 	Executable string   // absolute path of this program, which workers are too
 	Env        []string // of workers, handed on to scripts
 	Stderr     *os.File // of workers; nil is the null device
@@ -209,7 +213,7 @@ func (a *Agent) credentials(ctx context.Context, id identity.Identity, key *rsa.
 		Fingerprint: func(ctx context.Context) (string, error) {
 			return identity.Fingerprint(ctx, v, a.opt.Machine.Hardware, a.opt.Clock, a.log)
 		},
-		AutoRotateDays: a.cfg.Profile.KeyAutoRotateDays,
+		AutoRotateDays: a.cfg.Profile.KeyAutoRotateDays, Share: a.share(id),
 	})
 	return p, p.Run, nil
 }

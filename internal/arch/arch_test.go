@@ -34,7 +34,7 @@ func module() Rules {
 				"internal/record/recording", "internal/record/audit",
 				"internal/session/terminal", "internal/credentials",
 				"internal/step/tool"},
-			{"internal/upload"},
+			{"internal/upload", "internal/sharing"},
 			// 3: doing
 			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/session", "internal/session/channel",
 				"internal/controlplane/auth", "internal/controlplane/nodes", "internal/controlplane/documents",

@@ -215,3 +215,24 @@ func TestCredentialsOfNodes(t *testing.T) {
 		t.Errorf("exit %d, won %q, %+v\n%s", code, won, x, stderr)
 	}
 }
+
+// TestSharedCredentials: a registered node's role token is where other programs
+// look for it, and a script is told where.
+func TestSharedCredentials(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	n := p.node(&ssm.CreateActivationInput{})
+	file := filepath.Join(n.root, "root", ".aws", "credentials")
+	eventually(t, "the role token in "+file, func() bool {
+		b, err := os.ReadFile(file)
+		return err == nil && strings.HasPrefix(string(b), "[default]\naws_access_key_id = ASIA")
+	})
+	won, why, stderr, _, code := explainIn(t, custom(t), map[string]string{"AWS_SHARED_CREDENTIALS_FILE": file, "AWS_EC2_METADATA_DISABLED": "true"})
+	if won != "shared file" || code != 0 {
+		t.Errorf("exit %d, %q %q\n%s", code, won, why, stderr)
+	}
+	out := p.invocation(p.send(n.id, `echo "$AWS_SHARED_CREDENTIALS_FILE"`, `stat -c %a "$AWS_SHARED_CREDENTIALS_FILE"`), n.id)
+	if got := *out.StandardOutputContent; got != file+"\n600\n" {
+		t.Errorf("a script sees %q", got)
+	}
+}

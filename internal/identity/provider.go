@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -20,7 +21,7 @@ import (
 	"ssmagent/internal/wire/ssm"
 )
 
-// Options are what a Provider needs. All but AutoRotateDays, Skew and Reach must be there.
+// Options are what a Provider needs. AutoRotateDays, Skew, Reach and Share may be left out.
 type Options struct {
 	Identity  Identity
 	Key       *rsa.PrivateKey
@@ -35,6 +36,9 @@ type Options struct {
 	Reach     *ssmclient.Reach
 	// Fingerprint is asked once, before the first token call.
 	Fingerprint func(context.Context) (string, error)
+	// Share is given new credentials, and the time at which they were had, to put
+	// them where other programs find them; nil: they are not shared.
+	Share func(c aws.Credentials, retrieved time.Time) error
 	// AutoRotateDays is the age at which the key is replaced; 0: never unasked.
 	AutoRotateDays int
 
@@ -57,8 +61,10 @@ type Provider struct {
 	rotate bool // the service asked for a new key
 
 	// Of Run alone: no change of keys before rotateNext, and no look at the
-	// key's age before ageNext.
+	// key's age before ageNext; shared is when the credentials were had that are
+	// shared, and no others are shared before shareNext.
 	rotateNext, ageNext time.Time
+	shared, shareNext   time.Time
 }
 
 // token is one set of credentials; times are the service's.
@@ -297,8 +303,32 @@ func (p *Provider) Run(ctx context.Context) error {
 			}
 		}
 		p.rotateIfDue(ctx)
-		timer.Reset(max(p.untilDue(), 0))
+		timer.Reset(max(min(p.untilDue(), p.share()), 0))
 	}
+}
+
+// shareAgain is the time between attempts to share credentials.
+const shareAgain = time.Minute
+
+// share shares credentials that are new, and says when to try again.
+func (p *Provider) share() time.Duration {
+	p.mu.Lock()
+	cur, valid := p.cur, p.validLocked()
+	p.mu.Unlock()
+	now := p.o.Clock.Now()
+	switch {
+	case p.o.Share == nil || !valid || cur.retrieved.Equal(p.shared):
+		return math.MaxInt64
+	case now.Before(p.shareNext):
+		return p.shareNext.Sub(now)
+	}
+	if err := p.o.Share(cur.Credentials, cur.retrieved); err != nil {
+		p.o.Log.Warn("other programs do not get the new credentials", "error", err, "again_in", shareAgain)
+		p.shareNext = now.Add(shareAgain)
+		return shareAgain
+	}
+	p.shared = cur.retrieved
+	return math.MaxInt64
 }
 
 // hope lets the next call be soon when the last one got no answer.

@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"ssmagent/internal/fsys/fsystest"
 	"ssmagent/internal/ssmclient"
@@ -299,4 +302,45 @@ func TestSetThreshold(t *testing.T) {
 	if err := SetThreshold(vault.New(newDisk(t), data), 40); err == nil || err.Error() != none {
 		t.Errorf("no record: %v", err)
 	}
+}
+
+// TestShare: every token is shared once, and what could not be is tried again,
+// without harm to the credentials.
+func TestShare(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, s *service, o Options, _ *fsystest.Disk) {
+		var mu sync.Mutex
+		var at []time.Duration
+		start, fail := time.Now(), true
+		o.Share = func(c aws.Credentials, retrieved time.Time) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if !c.HasKeys() || !retrieved.Before(c.Expires) {
+				t.Errorf("%+v at %v", c, retrieved)
+			}
+			at = append(at, time.Since(start))
+			if fail {
+				return errors.New("the disk is full")
+			}
+			return nil
+		}
+		p := NewProvider(o)
+		defer running(t, p)()
+		after(90 * time.Second)
+		if _, err := p.Credentials(t.Context()); err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		fail = false
+		mu.Unlock()
+		after(59 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		if want := []time.Duration{0, time.Minute, 2 * time.Minute, 30 * time.Minute, time.Hour}; !slices.Equal(at, want) {
+			t.Errorf("shared after %v, want %v", at, want)
+		}
+		if n := s.count(tokenOp); n != 3 {
+			t.Errorf("%d tokens", n)
+		}
+	})
 }

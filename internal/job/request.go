@@ -35,6 +35,10 @@ type Node struct {
 	// LocalOutputCleanup is Ssm.PluginLocalOutputCleanup: "after-execution",
 	// "after-upload", else the files of steps stay.
 	LocalOutputCleanup string `json:",omitempty"`
+	// SharedFile is where the node's credentials are shared, in the profile
+	// SharedProfile; empty: nowhere.
+	SharedFile    string `json:",omitempty"`
+	SharedProfile string `json:",omitempty"`
 	// Services is where steps find the services of AWS.
 	Services Services `json:",omitzero"`
 }
@@ -121,9 +125,14 @@ func (r Request) validate() error {
 // environment; what is not known is left out.
 func (n Node) Variables() []string {
 	var env []string
+	profile := n.SharedProfile
+	if n.SharedFile == "" {
+		profile = ""
+	}
 	for _, v := range [][2]string{
 		{"AWS_SSM_INSTANCE_ID", n.InstanceID}, {"AWS_SSM_REGION_NAME", n.Region},
 		{"AWS_SSM_PLATFORM_NAME", n.PlatformName}, {"AWS_SSM_PLATFORM_VERSION", n.PlatformVersion},
+		{"AWS_SHARED_CREDENTIALS_FILE", n.SharedFile}, {"AWS_PROFILE", profile},
 	} {
 		if v[1] != "" {
 			env = append(env, v[0]+"="+v[1])

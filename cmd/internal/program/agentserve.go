@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/user"
 	"path/filepath"
 	"runtime/debug"
 
@@ -84,8 +85,28 @@ func machine(root string, p platform.Paths) (agent.Machine, error) {
 		Info: platform.Read, Paths: p, FS: fileSystem(root), Lock: secfile.Lock, Hardware: fingerprint.Read, Ambient: ambient,
 		Executable: exe, Env: os.Environ(), Stderr: os.Stderr,
 		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Listen: ipc.Listen, CheckPeer: ipc.CheckPeer, Reboot: restart, Watch: watch.Dir,
-		Network: network.Changes,
+		Network: network.Changes, SharedCredentials: sharedCredentials(root),
 	}, nil
+}
+
+// sharedCredentials is the shared credentials file of the agent's user, or one
+// below root; empty where no home is known.
+func sharedCredentials(root string) string {
+	if root != "" {
+		return filepath.Join(root, "root", ".aws", "credentials")
+	}
+	if file := os.Getenv("AWS_SHARED_CREDENTIALS_FILE"); file != "" {
+		return file
+	}
+	home, err := os.UserHomeDir()
+	if err != nil { // a service manager may name none
+		u, err := user.Current()
+		if err != nil || u.HomeDir == "" {
+			return ""
+		}
+		home = u.HomeDir
+	}
+	return filepath.Join(home, ".aws", "credentials")
 }
 
 // serviceWords are the verbs of service management.

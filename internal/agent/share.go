@@ -1,0 +1,29 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"ssmagent/internal/config"
+	"ssmagent/internal/identity"
+	"ssmagent/internal/sharing"
+)
+
+// shared is the file that a node's credentials are shared in; empty: none. As
+// in the stock agent, only a registered node shares.
+func (a *Agent) shared(id identity.Identity) string {
+	if !a.cfg.Profile.ShareCreds || id.Type != config.OnPrem {
+		return ""
+	}
+	return a.opt.Machine.SharedCredentials
+}
+
+// share writes the credentials of id for other programs.
+func (a *Agent) share(id identity.Identity) func(aws.Credentials, time.Time) error {
+	s := sharing.Shared{
+		FS: a.opt.Machine.FS, File: a.shared(id), Profile: a.cfg.Profile.ShareProfile, Force: a.cfg.Profile.ForceUpdateCreds,
+		Runtime: a.opt.Machine.Paths.RuntimeConfig, InstanceID: id.InstanceID, IdentityType: id.Type, Log: a.log,
+	}
+	return func(c aws.Credentials, retrieved time.Time) error { return s.Write(c, sharing.SourceSSM, retrieved) }
+}
