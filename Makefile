@@ -11,7 +11,7 @@ TOOLS   := $(CURDIR)/build/tools
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: build run test test-unit test-e2e bench fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 clean help
+.PHONY: build run test test-unit test-e2e bench soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 clean help
 
 build: build-$(HOST) ## build for this machine into bin/<os>_<arch>/
 
@@ -67,6 +67,10 @@ test-e2e: build ## real processes over real sockets, driven by other people's cl
 
 bench: build $(TOOLS)/session-manager-plugin ## timings and sizes of the real processes, into build/bench.json
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go run ./cmd/internal/bench -plugin $(TOOLS)/session-manager-plugin -out build/bench.json
+
+soak: build ## tunnels of clients of every age that nobody uses for 90 s, and for 20 min
+	SSMAGENT_E2E_IDLE=90s SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -count=1 -timeout 5m -run TestIdleTunnels ./internal/e2e
+	SSMAGENT_E2E_IDLE=20m SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -count=1 -timeout 30m -run TestIdleTunnels ./internal/e2e
 
 FUZZTIME ?= 60s
 fuzz: ## every decoder's fuzz test for FUZZTIME (60s each)

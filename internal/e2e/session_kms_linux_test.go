@@ -239,6 +239,44 @@ func TestEncryptionRefused(t *testing.T) {
 	n.noShells()
 }
 
+// TestDeniedKey: a key whose policy denies the node, or the person, encrypts no
+// session; both are told who was denied what, and what to allow.
+func TestDeniedKey(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	n := p.node(&ssm.CreateActivationInput{})
+	doc := func(name, alias, denied, action string) string {
+		p.awsJSON(nil, "kms", "put-key-policy", "--key-id", p.key(alias), "--policy-name", "default", "--policy", fmt.Sprintf(
+			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:root"},"Action":"kms:*","Resource":"*"},
+			{"Effect":"Deny","Principal":{"AWS":"%s"},"Action":"%s","Resource":"*"}]}`, denied, action))
+		return p.session(name, shellWith(`"kmsKeyId":"`+alias+`",`))
+	}
+	node := doc("NodeDenied", "alias/node", "arn:aws:iam::000000000000:role/ssm-node", "kms:Decrypt")
+	person := doc("PersonDenied", "alias/person", "arn:aws:iam::000000000000:user/default", "kms:GenerateDataKey")
+	for _, tc := range []struct{ doc, says string }{
+		{node, `the node cannot open the data key: KMS key "alias/node": Decrypt: AccessDeniedException: User: \S+/` + n.id +
+			` is not authorized to perform: kms:Decrypt on resource: \S+ with an explicit deny in a resource-based policy .*\(allow these credentials`},
+		{person, `KMS key "alias/person": GenerateDataKey: AccessDeniedException: User: \S+user/default is not authorized to perform: kms:GenerateDataKey`},
+	} {
+		pe := sit(t, p.shell(p.url, n.id, "-document", tc.doc), 132, 43)
+		pe.sees(tc.says)
+		if code := pe.ends(); code != 255 {
+			t.Errorf("%s: our client ended with %d", tc.doc, code)
+		}
+		stock := p.stock(n.id, "--document-name", tc.doc)
+		stock.Env = append(stock.Env, "AWS_ENDPOINT_URL_KMS="+p.url)
+		pe = sit(t, stock, 132, 43)
+		pe.sees(`is\s+not\s+authorized\s+to\s+perform:\s+kms:`)
+		pe.ends()
+	}
+	n.noShells()
+	for _, s := range p.history(n.id, 4) {
+		if s.Status != types.SessionStatusFailed || !strings.Contains(aws.ToString(s.Details), "not authorized to perform: kms:") {
+			t.Errorf("%s: %s", s.Status, aws.ToString(s.Details))
+		}
+	}
+}
+
 // TestChallengeRequired: with Kms.RequireKMSChallengeResponse our client gets
 // in, the stock plugin, which does not know it, does not; and a node that
 // cannot reach KMS says so.

@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -194,8 +196,19 @@ func (s *stranger) multiplex() io.ReadWriter {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	_ = st.SetDeadline(time.Now().Add(45*time.Second + patience))
+	_ = st.SetDeadline(time.Now().Add(idleTime(s.t) + patience))
 	return st
+}
+
+// idleTime is how long tunnels are left alone: longer than the half minute after
+// which a peer that expects signs of life gives up. `make soak` has longer ones.
+func idleTime(t *testing.T) time.Duration {
+	t.Helper()
+	d, err := time.ParseDuration(cmp.Or(os.Getenv("SSMAGENT_E2E_IDLE"), "45s"))
+	if err != nil {
+		t.Fatalf("SSMAGENT_E2E_IDLE: %v", err)
+	}
+	return d
 }
 
 // TestIdleTunnels: clients of every age find their connection as they left it,
@@ -234,7 +247,7 @@ func TestIdleTunnels(t *testing.T) {
 	}
 	idle := time.NewTimer(0)
 	defer idle.Stop()
-	for _, wait := range []time.Duration{0, 45 * time.Second} {
+	for _, wait := range []time.Duration{0, idleTime(t)} {
 		idle.Reset(wait)
 		<-idle.C
 		for version, end := range ends {

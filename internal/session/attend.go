@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"errors"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"ssmagent/internal/backoff"
@@ -47,28 +49,76 @@ func (m *Manager) serve(ctx context.Context, e *entry) (Result, error) {
 	case e.resumed && (e.dir.has(workerFile) || m.opt.Clock.Now().Sub(e.req.Accepted) > startWithin):
 		err = errLost
 	default:
-		if l, err = m.start(ctx, e); err != nil {
+		if l, err = m.start(ctx, e, Order{Run: true}); err != nil {
 			e.log.Error("no worker for the session", "error", err)
 			return Result{Status: Failed, Output: err.Error()}, nil
 		}
 	}
-	for err == nil {
-		err = m.follow(ctx, e, l)
-		if err == nil { // the link broke: the worker may be alive all the same
-			l, err = m.reconnect(ctx, e, l.Process)
-		}
+	if err == nil {
+		err = m.accompany(ctx, e, l)
 	}
 	if !errors.Is(err, errLost) {
 		return Result{}, err
 	}
-	if r, ok := e.dir.result(); ok {
-		return r, nil
+	r := e.outcome()
+	if r.LogPending {
+		return m.handOn(ctx, e, r)
 	}
-	if e.isTerminated() {
-		return Result{Status: Success}, nil
+	return r, nil
+}
+
+// accompany follows a worker to its end, over links that break.
+func (m *Manager) accompany(ctx context.Context, e *entry, l *link.Link[Event]) error {
+	for {
+		if err := m.follow(ctx, e, l); err != nil {
+			return err
+		}
+		var err error
+		if l, err = m.reconnect(ctx, e, l.Process); err != nil { // the worker may be alive all the same
+			return err
+		}
+	}
+}
+
+// outcome is the result of a session whose worker has ended: what that left, or
+// what its absence means. The log of a lost session is pending.
+func (e *entry) outcome() Result {
+	r, ok := e.dir.Result()
+	switch {
+	case ok:
+		return r
+	case e.isTerminated():
+		return Result{Status: Success, LogPending: e.req.logged()}
 	}
 	e.log.Warn("the session's worker is gone", "cause", e.cause)
-	return Result{Status: Failed, Output: "the session is lost: " + e.cause}, nil
+	return Result{Status: Failed, Output: "the session is lost: " + e.cause, LogPending: e.req.logged()}
+}
+
+// handOn has a worker hand on the log that a lost one left. The session's end
+// is on record before: whatever becomes of the log, it is told.
+func (m *Manager) handOn(ctx context.Context, e *entry, r Result) (Result, error) {
+	m.audit(e, &r)
+	if err := m.retry(ctx, e, func() error { return e.dir.Finish(r) }); err != nil {
+		return Result{}, err
+	}
+	l, err := m.start(ctx, e, Order{Run: true, HandOn: true})
+	if err == nil {
+		err = m.accompany(ctx, e, l)
+	}
+	switch {
+	case errors.Is(err, errDetached):
+		return Result{}, err
+	case !errors.Is(err, errLost):
+		e.log.Error("no worker for the session's log", "error", err)
+	}
+	if done, ok := e.dir.Result(); ok {
+		r = done
+	}
+	if r.LogPending {
+		r.Output = strings.TrimPrefix(r.Output+"\nthe session's log has not reached its place: nothing could hand it on; the local copy is in "+
+			filepath.Join(e.req.Node.Logging.Dir, e.req.ID), "\n")
+	}
+	return r, nil
 }
 
 // follow takes a worker's events. errLost: it has ended, its result is on disk

@@ -103,8 +103,8 @@ func bounded(text string) string {
 	return text
 }
 
-// result is how the session ended, false when it has not.
-func (d Dir) result() (Result, bool) {
+// Result is how the session ended, false when it has not.
+func (d Dir) Result() (Result, bool) {
 	b, err := fsys.ReadFile(d.FS, d.file(resultFile), maxFile)
 	var r Result
 	if err != nil || json.Unmarshal(b, &r) != nil || r.Status != Success && r.Status != Failed {

@@ -12,8 +12,9 @@ import (
 // MaxLine bounds a line between agent and worker in bytes.
 const MaxLine = 64 << 10
 
-// start starts a worker for e, puts it on record and lets it run.
-func (m *Manager) start(ctx context.Context, e *entry) (*link.Link[Event], error) {
+// start starts a worker for e, puts it on record and lets it do what the order
+// says.
+func (m *Manager) start(ctx context.Context, e *entry, o Order) (*link.Link[Event], error) {
 	l, err := link.Launch[Event](m.opt.Start, proc.Spec{
 		Path: m.opt.Executable, Args: []string{WorkerName, e.dir.Path}, Env: m.opt.Env, Stderr: m.opt.Stderr, Session: true,
 	}, MaxLine)
@@ -26,7 +27,7 @@ func (m *Manager) start(ctx context.Context, e *entry) (*link.Link[Event], error
 		l.Close()
 		return nil, err
 	}
-	l.Order(Order{Run: true})
+	l.Order(o)
 	m.wg.Go(func() { m.supply(ctx, l) })
 	e.log.Debug("session worker started", "pid", id.PID)
 	return l, nil

@@ -306,12 +306,7 @@ func (m *Manager) conclude(e *entry, r Result) error {
 	if err != nil {
 		return fmt.Errorf("keep the result of session %s: %w", id, err)
 	}
-	if !r.audited {
-		_ = m.opt.Audit.Append(audit.Event{ // it has told the log
-			Kind: audit.SessionEnd, Session: id, Type: e.req.Type, Document: e.req.Document, Node: m.opt.Node.InstanceID,
-			Owner: e.req.Owner, Status: string(r.Status), Detail: r.Output,
-		})
-	}
+	m.audit(e, &r)
 	e.dir.remove()
 	m.mu.Lock()
 	m.recent.add(id)
@@ -320,6 +315,18 @@ func (m *Manager) conclude(e *entry, r Result) error {
 	}
 	m.mu.Unlock()
 	return nil
+}
+
+// audit puts the end on the audit log, unless it is there.
+func (m *Manager) audit(e *entry, r *Result) {
+	if r.audited {
+		return
+	}
+	r.audited = true
+	_ = m.opt.Audit.Append(audit.Event{ // it has told the log
+		Kind: audit.SessionEnd, Session: e.req.ID, Type: e.req.Type, Document: e.req.Document, Node: m.opt.Node.InstanceID,
+		Owner: e.req.Owner, Status: string(r.Status), Detail: r.Output,
+	})
 }
 
 // recent remembers the sessions that ended last: a service may order one twice.

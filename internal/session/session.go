@@ -111,13 +111,18 @@ type Result struct {
 	S3Key     string `json:",omitempty"`
 	LogGroup  string `json:",omitempty"`
 	LogStream string `json:",omitempty"`
+	// LogPending: the log is not there yet.
+	LogPending bool `json:",omitempty"`
 }
 
 // Order is a line from the agent to a worker.
 type Order struct {
 	// Run starts the session; it is sent once the worker's process is on
 	// record. A worker whose agent goes before that ends without a trace.
-	Run         bool              `json:"run,omitempty"`
+	Run bool `json:"run,omitempty"`
+	// HandOn, with Run: the session is over, as its result says, and its log is
+	// to be handed on, which the worker that served it did not live to do.
+	HandOn      bool              `json:"handOn,omitempty"`
 	Terminate   bool              `json:"terminate,omitempty"`
 	Credentials *link.Credentials `json:"credentials,omitempty"`
 	// Refused is why there are no credentials now.
@@ -211,6 +216,11 @@ func (r Request) validate() error {
 		return errTorn
 	}
 	return nil
+}
+
+// logged says whether what the session prints is to be handed on.
+func (r Request) logged() bool {
+	return r.Type != mgs.SessionPort && (r.Inputs.S3BucketName != "" || r.Inputs.CloudWatchLogGroupName != "")
 }
 
 func clip(s string, n int) string { return s[:min(len(s), n)] }

@@ -170,14 +170,14 @@ func TestDirectory(t *testing.T) {
 	if got, err := d.Load(); err != nil || got.ID != id || !reflect.DeepEqual(got.Node, node()) {
 		t.Fatalf("%+v %v", got, err)
 	}
-	if _, over := d.result(); over {
+	if _, over := d.Result(); over {
 		t.Error("over before its end")
 	}
 	if err := d.Finish(Result{Status: Failed, Output: strings.Repeat("x", 10_000)}); err != nil {
 		t.Fatal(err)
 	}
 	disk.Crash(fsystest.Nothing())
-	if res, over := d.result(); !over || res.Status != Failed || len(res.Output) != maxResult || !strings.HasSuffix(res.Output, cut) {
+	if res, over := d.Result(); !over || res.Status != Failed || len(res.Output) != maxResult || !strings.HasSuffix(res.Output, cut) {
 		t.Errorf("%+v %v", res, over)
 	}
 	d.remove()

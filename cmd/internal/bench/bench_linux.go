@@ -136,7 +136,7 @@ func (b *bench) run() error {
 		{"commands", []func(context.Context) error{b.single, b.queued, b.thousand, b.syncs, b.worker, b.wide, b.long}},
 		{"poll", []func(context.Context) error{b.polled}},
 		{"prompt", []func(context.Context) error{b.prompt}},
-		{"keys", []func(context.Context) error{b.echo, b.echoPlugin, b.echoBeside}},
+		{"keys", []func(context.Context) error{b.echo, b.echoPlugin, b.echoBeside, b.echoBesideForward}},
 		{"output", []func(context.Context) error{b.flood}},
 		{"paste", []func(context.Context) error{b.paste}},
 		{"ports", []func(context.Context) error{b.ports, b.portsPlugin}},

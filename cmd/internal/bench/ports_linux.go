@@ -21,6 +21,7 @@ import (
 const (
 	carried     = 256 << 20 // bytes, each way
 	carriedSlow = 64 << 20  // through the stock client
+	carriedUp   = 4 << 20   // to which it pauses after every KiB
 	dials       = 300
 	forwardRuns = 3
 )
@@ -232,11 +233,39 @@ func (b *bench) portsPlugin(ctx context.Context) error {
 		return err
 	}
 	defer e.close()
+	down := 0.0
+	err = b.throughPlugin(ctx, e.talk, func(addr string) (err error) {
+		down, err = pull(addr, carriedSlow)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	b.table.least("forward down, stock client", "MiB/s", down, 60, 0.72)
+	slow, err := newEnds(carriedUp)
+	if err != nil {
+		return err
+	}
+	defer slow.close()
+	up := 0.0
+	err = b.throughPlugin(ctx, slow.listen, func(addr string) (err error) {
+		up, err = pushTo(addr, carriedUp)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	b.table.least("forward up, stock client, which pauses after every KiB", "MiB/s", up, 0, 0.73)
+	return nil
+}
+
+// throughPlugin gives use the address at which the stock client reaches a port.
+func (b *bench) throughPlugin(ctx context.Context, to string, use func(addr string) error) error {
 	path, err := filepath.Abs(b.plugin)
 	if err != nil {
 		return err
 	}
-	in := ssm.StartSessionInput{Target: b.node, DocumentName: "AWS-StartPortForwardingSession", Parameters: map[string][]string{"portNumber": {e.talk}, "localPortNumber": {"0"}}}
+	in := ssm.StartSessionInput{Target: b.node, DocumentName: "AWS-StartPortForwardingSession", Parameters: map[string][]string{"portNumber": {to}, "localPortNumber": {"0"}}}
 	out, err := b.client.StartSession(ctx, in)
 	if err != nil {
 		return err
@@ -267,12 +296,7 @@ func (b *bench) portsPlugin(ctx context.Context) error {
 		}
 	}
 	go func() { _, _ = io.Copy(io.Discard, lines) }()
-	down, err := pull("127.0.0.1:"+strconv.Itoa(port), carriedSlow)
-	if err != nil {
-		return err
-	}
-	b.table.least("forward down, stock client", "MiB/s", down, 60, 0.72)
-	return nil
+	return use("127.0.0.1:" + strconv.Itoa(port))
 }
 
 // programs measures our client's exec from start to end.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -132,6 +133,48 @@ func (b *bench) echoBeside(ctx context.Context) error {
 			}
 		}
 	}()
+	if err := b.beside(ctx, "a shell that prints flat out", 3); err != nil {
+		return err
+	}
+	err = loud.Leave(ctx)
+	if e := <-heard; !errors.Is(e, io.EOF) {
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// echoBesideForward measures keys while a forward of another session carries as
+// much as it can.
+func (b *bench) echoBesideForward(ctx context.Context) error {
+	e, err := newEnds(1 << 40)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	p, at, err := b.tunnels(e)
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	c, err := net.Dial("tcp", at[e.talk])
+	if err != nil {
+		return err
+	}
+	carried := make(chan int64, 1)
+	go func() {
+		n, _ := io.Copy(io.Discard, c) // until it is closed
+		carried <- n
+	}()
+	err = b.beside(ctx, "a forward that runs flat out", 5)
+	_ = c.Close()
+	if n := <-carried; err == nil && n < 1<<20 {
+		err = fmt.Errorf("the forward carried %d bytes only", n)
+	}
+	return err
+}
+
+// beside measures keys while something else keeps relay and node busy.
+func (b *bench) beside(ctx context.Context, what string, target float64) error {
 	s, err := b.open(ctx)
 	if err != nil {
 		return err
@@ -143,16 +186,9 @@ func (b *bench) echoBeside(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.table.most("echo p50 beside a shell that prints flat out", "ms", took[len(took)/2], 3, 0)
-	b.table.most("echo p99 beside a shell that prints flat out", "ms", took[len(took)*99/100], 3, 0)
-	if err := s.Leave(ctx); err != nil {
-		return err
-	}
-	err = loud.Leave(ctx)
-	if e := <-heard; !errors.Is(e, io.EOF) {
-		err = errors.Join(err, e)
-	}
-	return err
+	b.table.most("echo p50 beside "+what, "ms", took[len(took)/2], target, 0)
+	b.table.most("echo p99 beside "+what, "ms", took[len(took)*99/100], target, 0)
+	return s.Leave(ctx)
 }
 
 // flood measures output without end.

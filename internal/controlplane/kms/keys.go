@@ -25,7 +25,12 @@ func (s *Service) createKey(_ context.Context, _ api.Caller, in kms.CreateKeyInp
 	if err := creatable(in); err != nil {
 		return kms.CreateKeyOutput{}, err
 	}
-	k := Key{ID: uuid.NewString(), Description: in.Description, State: enabled, Created: s.opt.Clock.Now(), Tags: in.Tags}
+	k := Key{ID: uuid.NewString(), Description: in.Description, State: enabled, Created: s.opt.Clock.Now(), Tags: in.Tags, Policy: in.Policy}
+	if in.Policy != "" {
+		if _, err := parsePolicy(in.Policy, s.keyARN(k.ID)); err != nil {
+			return kms.CreateKeyOutput{}, err
+		}
+	}
 	err := s.opt.DB.Update(func(tx *store.Tx) error {
 		n, err := s.sweep(tx)
 		if err != nil {
@@ -90,8 +95,6 @@ func creatable(in kms.CreateKeyInput) error {
 		return api.Errorf(unsupported, "KeySpec is %s: only %s is supported here", clip(in.KeySpec+in.CustomerMasterKeySpec), spec)
 	case in.Origin != "" && in.Origin != origin:
 		return api.Errorf(unsupported, "Origin is %s: only %s is supported here", clip(in.Origin), origin)
-	case in.Policy != "":
-		return api.Errorf(unsupported, "Policy is not supported here: operators may use every key, nodes those of their sessions")
 	case in.MultiRegion:
 		return api.Errorf(unsupported, "MultiRegion is not supported here: there is one region")
 	}

@@ -22,7 +22,8 @@ type Key struct {
 	Created     time.Time
 	Deletion    time.Time // when it is PendingDeletion
 	Tags        []kms.Tag
-	Managed     bool // by a service of ours: operators use it and leave it as it is
+	Managed     bool   // by a service of ours: operators use it and leave it as it is
+	Policy      string `json:",omitempty"` // empty: whoever this service serves may use it
 }
 
 // over says whether the key has been deleted by now.

@@ -15,10 +15,27 @@ import (
 // maxContext bounds an encryption context in bytes, as AWS does.
 const maxContext = 8192
 
-// Seal seals plain with a key for the given context, and names the key's ARN.
-// Its errors are api errors, as those of Open.
-func (s *Service) Seal(tx *store.Tx, ref string, plain []byte, context map[string]string) (blob []byte, arn string, err error) {
-	k, secret, err := s.use(tx, ref, context)
+// user is who uses a key, and for what.
+type user struct {
+	api.Caller
+	action string // without kms: in front
+}
+
+// Seal seals plain in the caller's name with a key for the given context, for a
+// service that keeps what it seals, and names the key's ARN. Its errors are api
+// errors, as those of Open.
+func (s *Service) Seal(tx *store.Tx, c api.Caller, ref string, plain []byte, context map[string]string) (blob []byte, arn string, err error) {
+	return s.seal(tx, user{c, "Encrypt"}, ref, plain, context)
+}
+
+// Open opens in the caller's name what was sealed for the same context. A ref
+// other than "" must mean the blob's own key.
+func (s *Service) Open(tx *store.Tx, c api.Caller, ref string, blob []byte, context map[string]string) (plain []byte, arn string, err error) {
+	return s.unseal(tx, user{c, kms.OpDecrypt}, ref, blob, context)
+}
+
+func (s *Service) seal(tx *store.Tx, u user, ref string, plain []byte, context map[string]string) (blob []byte, arn string, err error) {
+	k, secret, err := s.use(tx, u, ref, context)
 	if err != nil {
 		return nil, "", err
 	}
@@ -26,9 +43,7 @@ func (s *Service) Seal(tx *store.Tx, ref string, plain []byte, context map[strin
 	return blob, s.keyARN(k.ID), err
 }
 
-// Open opens what Seal sealed for the same context. A ref other than "" must
-// mean the blob's own key.
-func (s *Service) Open(tx *store.Tx, ref string, blob []byte, context map[string]string) (plain []byte, arn string, err error) {
+func (s *Service) unseal(tx *store.Tx, u user, ref string, blob []byte, context map[string]string) (plain []byte, arn string, err error) {
 	if ref != "" {
 		want, err := s.find(tx, ref)
 		if err != nil {
@@ -42,7 +57,7 @@ func (s *Service) Open(tx *store.Tx, ref string, blob []byte, context map[string
 	if err != nil {
 		return nil, "", api.Errorf(kms.CodeInvalidCiphertext, "%s", err)
 	}
-	k, secret, err := s.use(tx, id, context)
+	k, secret, err := s.use(tx, u, id, context)
 	if api.ErrorOf(err).Code == kms.CodeNotFound {
 		return nil, "", api.Errorf(api.CodeAccessDenied, "The ciphertext refers to a key that does not exist here: it was deleted, or is another control plane's")
 	}
@@ -56,8 +71,8 @@ func (s *Service) Open(tx *store.Tx, ref string, blob []byte, context map[string
 	return plain, s.keyARN(k.ID), err
 }
 
-// use returns a key that may be used and its material.
-func (s *Service) use(tx *store.Tx, ref string, context map[string]string) (Key, []byte, error) {
+// use returns a key that u may use and its material.
+func (s *Service) use(tx *store.Tx, u user, ref string, context map[string]string) (Key, []byte, error) {
 	n := 0
 	for name, value := range context {
 		n += len(name) + len(value)
@@ -66,6 +81,9 @@ func (s *Service) use(tx *store.Tx, ref string, context map[string]string) (Key,
 		return Key{}, nil, api.Errorf(api.CodeValidation, "EncryptionContext has %d bytes, needs at most %d", n, maxContext)
 	}
 	k, err := s.find(tx, ref)
+	if err == nil {
+		err = s.lets(u.Caller, k, u.action)
+	}
 	if err == nil {
 		err = s.usable(k)
 	}
@@ -103,6 +121,10 @@ func dry(on bool) error {
 }
 
 func (s *Service) generate(_ context.Context, c api.Caller, in kms.GenerateDataKeyInput) (kms.GenerateDataKeyOutput, error) {
+	return s.dataKey(c, kms.OpGenerateDataKey, in)
+}
+
+func (s *Service) dataKey(c api.Caller, action string, in kms.GenerateDataKeyInput) (kms.GenerateDataKeyOutput, error) {
 	var out kms.GenerateDataKeyOutput
 	var size int
 	switch {
@@ -121,7 +143,7 @@ func (s *Service) generate(_ context.Context, c api.Caller, in kms.GenerateDataK
 	out.Plaintext = make([]byte, size)
 	_, _ = rand.Read(out.Plaintext) // never fails
 	err := s.opt.DB.View(func(tx *store.Tx) (err error) {
-		out.CiphertextBlob, out.KeyId, err = s.Seal(tx, in.KeyId, out.Plaintext, in.EncryptionContext)
+		out.CiphertextBlob, out.KeyId, err = s.seal(tx, user{c, action}, in.KeyId, out.Plaintext, in.EncryptionContext)
 		return err
 	})
 	if err == nil {
@@ -130,11 +152,11 @@ func (s *Service) generate(_ context.Context, c api.Caller, in kms.GenerateDataK
 	return out, err
 }
 
-func (s *Service) generateSealed(ctx context.Context, c api.Caller, in kms.GenerateDataKeyInput) (kms.GenerateDataKeyOutput, error) {
+func (s *Service) generateSealed(_ context.Context, c api.Caller, in kms.GenerateDataKeyInput) (kms.GenerateDataKeyOutput, error) {
 	if in.KeySpec == "" && in.NumberOfBytes == nil {
 		in.KeySpec = "AES_256"
 	}
-	out, err := s.generate(ctx, c, in)
+	out, err := s.dataKey(c, "GenerateDataKeyWithoutPlaintext", in)
 	out.Plaintext = nil
 	return out, err
 }
@@ -145,7 +167,7 @@ func (s *Service) encrypt(_ context.Context, c api.Caller, in kms.EncryptInput) 
 		return out, err
 	}
 	err := s.opt.DB.View(func(tx *store.Tx) (err error) {
-		out.CiphertextBlob, out.KeyId, err = s.Seal(tx, in.KeyId, in.Plaintext, in.EncryptionContext)
+		out.CiphertextBlob, out.KeyId, err = s.seal(tx, user{c, "Encrypt"}, in.KeyId, in.Plaintext, in.EncryptionContext)
 		return err
 	})
 	if err == nil {
@@ -160,7 +182,7 @@ func (s *Service) decrypt(_ context.Context, c api.Caller, in kms.DecryptInput) 
 		return out, err
 	}
 	err := s.opt.DB.View(func(tx *store.Tx) (err error) {
-		out.Plaintext, out.KeyId, err = s.Open(tx, in.KeyId, in.CiphertextBlob, in.EncryptionContext)
+		out.Plaintext, out.KeyId, err = s.unseal(tx, user{c, kms.OpDecrypt}, in.KeyId, in.CiphertextBlob, in.EncryptionContext)
 		return err
 	})
 	if err == nil {
@@ -177,12 +199,12 @@ func (s *Service) reEncrypt(_ context.Context, c api.Caller, in kms.ReEncryptInp
 		}
 	}
 	err := s.opt.DB.View(func(tx *store.Tx) error {
-		plain, from, err := s.Open(tx, in.SourceKeyId, in.CiphertextBlob, in.SourceEncryptionContext)
+		plain, from, err := s.unseal(tx, user{c, "ReEncryptFrom"}, in.SourceKeyId, in.CiphertextBlob, in.SourceEncryptionContext)
 		if err != nil {
 			return err
 		}
 		out.SourceKeyId = from
-		out.CiphertextBlob, out.KeyId, err = s.Seal(tx, in.DestinationKeyId, plain, in.DestinationEncryptionContext)
+		out.CiphertextBlob, out.KeyId, err = s.seal(tx, user{c, "ReEncryptTo"}, in.DestinationKeyId, plain, in.DestinationEncryptionContext)
 		return err
 	})
 	if err == nil {

@@ -11,12 +11,12 @@ import (
 	"ssmagent/internal/wire/ssm"
 )
 
-func (s *Service) get(_ context.Context, _ api.Caller, in ssm.GetParameterInput) (ssm.GetParameterOutput, error) {
+func (s *Service) get(_ context.Context, c api.Caller, in ssm.GetParameterInput) (ssm.GetParameterOutput, error) {
 	var out ssm.GetParameterOutput
 	err := s.opt.DB.View(func(tx *store.Tx) error {
 		p, v, selector, err := s.find(tx, in.Name)
 		if err == nil {
-			out.Parameter, err = s.parameter(tx, p, v, in.WithDecryption)
+			out.Parameter, err = s.parameter(tx, c, p, v, in.WithDecryption)
 			out.Parameter.Selector = selector
 		}
 		return err
@@ -24,7 +24,7 @@ func (s *Service) get(_ context.Context, _ api.Caller, in ssm.GetParameterInput)
 	return out, err
 }
 
-func (s *Service) getSeveral(_ context.Context, _ api.Caller, in ssm.GetParametersInput) (ssm.GetParametersOutput, error) {
+func (s *Service) getSeveral(_ context.Context, c api.Caller, in ssm.GetParametersInput) (ssm.GetParametersOutput, error) {
 	out := ssm.GetParametersOutput{Parameters: []ssm.Parameter{}, InvalidParameters: []string{}}
 	err := s.opt.DB.View(func(tx *store.Tx) error {
 		for _, name := range distinct(in.Names) {
@@ -36,7 +36,7 @@ func (s *Service) getSeveral(_ context.Context, _ api.Caller, in ssm.GetParamete
 			if err != nil {
 				return err
 			}
-			found, err := s.parameter(tx, p, v, in.WithDecryption)
+			found, err := s.parameter(tx, c, p, v, in.WithDecryption)
 			if err != nil {
 				return err
 			}
@@ -49,15 +49,15 @@ func (s *Service) getSeveral(_ context.Context, _ api.Caller, in ssm.GetParamete
 }
 
 // parameter is a version with its value, in plain when decrypt asks for it.
-func (s *Service) parameter(tx *store.Tx, p Parameter, v Version, decrypt bool) (ssm.Parameter, error) {
-	value, err := s.value(tx, p, v, decrypt)
+func (s *Service) parameter(tx *store.Tx, c api.Caller, p Parameter, v Version, decrypt bool) (ssm.Parameter, error) {
+	value, err := s.value(tx, c, p, v, decrypt)
 	return ssm.Parameter{
 		Name: p.Name, Type: v.Type, Value: value, Version: int64(v.Number), LastModifiedDate: &ssm.Time{Time: v.Modified},
 		ARN: s.arn(p.Name), DataType: v.DataType,
 	}, err
 }
 
-func (s *Service) value(tx *store.Tx, p Parameter, v Version, decrypt bool) (string, error) {
+func (s *Service) value(tx *store.Tx, c api.Caller, p Parameter, v Version, decrypt bool) (string, error) {
 	if v.Type != ssm.TypeSecureString || !decrypt {
 		return v.Value, nil
 	}
@@ -65,7 +65,7 @@ func (s *Service) value(tx *store.Tx, p Parameter, v Version, decrypt bool) (str
 	if err != nil {
 		return "", fmt.Errorf("version %d of parameter %s: %w", v.Number, p.Name, err)
 	}
-	plain, _, err := s.opt.Keys.Open(tx, "", blob, s.sealed(p.Name))
+	plain, _, err := s.opt.Keys.Open(tx, c, "", blob, s.sealed(p.Name))
 	if err != nil {
 		return "", keyRefused(v.KeyID, err)
 	}
@@ -78,7 +78,7 @@ type entry struct {
 	Version
 }
 
-func (s *Service) getByPath(_ context.Context, _ api.Caller, in ssm.GetParametersByPathInput) (ssm.GetParametersByPathOutput, error) {
+func (s *Service) getByPath(_ context.Context, c api.Caller, in ssm.GetParametersByPathInput) (ssm.GetParametersByPathOutput, error) {
 	out := ssm.GetParametersByPathOutput{Parameters: []ssm.Parameter{}}
 	if err := checkPath("Path", in.Path); err != nil {
 		return out, err
@@ -103,7 +103,7 @@ func (s *Service) getByPath(_ context.Context, _ api.Caller, in ssm.GetParameter
 		}
 		out.NextToken = next
 		for _, e := range found {
-			p, err := s.parameter(tx, e.Parameter, e.Version, in.WithDecryption)
+			p, err := s.parameter(tx, c, e.Parameter, e.Version, in.WithDecryption)
 			if err != nil {
 				return err
 			}
@@ -114,7 +114,7 @@ func (s *Service) getByPath(_ context.Context, _ api.Caller, in ssm.GetParameter
 	return out, err
 }
 
-func (s *Service) history(_ context.Context, _ api.Caller, in ssm.GetParameterHistoryInput) (ssm.GetParameterHistoryOutput, error) {
+func (s *Service) history(_ context.Context, c api.Caller, in ssm.GetParameterHistoryInput) (ssm.GetParameterHistoryOutput, error) {
 	out := ssm.GetParameterHistoryOutput{Parameters: []ssm.ParameterHistory{}}
 	page := api.PageRequest{Op: "GetParameterHistory", Filters: in.Name, Token: in.NextToken, Max: in.MaxResults, Default: defaultPage}
 	err := s.opt.DB.View(func(tx *store.Tx) error {
@@ -132,7 +132,7 @@ func (s *Service) history(_ context.Context, _ api.Caller, in ssm.GetParameterHi
 		}
 		out.NextToken = next
 		for _, v := range list {
-			value, err := s.value(tx, p, v, in.WithDecryption)
+			value, err := s.value(tx, c, p, v, in.WithDecryption)
 			if err != nil {
 				return err
 			}

@@ -49,7 +49,7 @@ func (s *Service) put(_ context.Context, c api.Caller, in ssm.PutParameterInput)
 		if err := s.room(tx, &p, old, v); err != nil {
 			return err
 		}
-		if err := s.seal(tx, p.Name, &v); err != nil {
+		if err := s.seal(tx, c, p.Name, &v); err != nil {
 			return err
 		}
 		if err := versions.Put(tx, versionKey(p.Name, v.Number), v); err != nil {
@@ -196,7 +196,7 @@ func (s *Service) room(tx *store.Tx, p *Parameter, old, v Version) error {
 }
 
 // seal replaces the value of a SecureString by its ciphertext.
-func (s *Service) seal(tx *store.Tx, name string, v *Version) error {
+func (s *Service) seal(tx *store.Tx, c api.Caller, name string, v *Version) error {
 	if v.Type != ssm.TypeSecureString {
 		return nil
 	}
@@ -205,7 +205,7 @@ func (s *Service) seal(tx *store.Tx, name string, v *Version) error {
 			return err
 		}
 	}
-	blob, _, err := s.opt.Keys.Seal(tx, v.KeyID, []byte(v.Value), s.sealed(name))
+	blob, _, err := s.opt.Keys.Seal(tx, c, v.KeyID, []byte(v.Value), s.sealed(name))
 	if err != nil {
 		return keyRefused(v.KeyID, err)
 	}

@@ -30,13 +30,14 @@ const (
 // DefaultKey seals SecureStrings that name no key.
 const DefaultKey = "alias/aws/ssm"
 
-// Keys seals and opens SecureStrings; *kms.Service. Errors are api errors.
+// Keys seals and opens SecureStrings in the name of who asks; *kms.Service. Errors are
+// api errors.
 type Keys interface {
 	// Provide makes the key of an alias that the service itself owns, if it
 	// is not there yet.
 	Provide(tx *store.Tx, alias, description string) error
-	Seal(tx *store.Tx, ref string, plain []byte, context map[string]string) (blob []byte, arn string, err error)
-	Open(tx *store.Tx, ref string, blob []byte, context map[string]string) (plain []byte, arn string, err error)
+	Seal(tx *store.Tx, c api.Caller, ref string, plain []byte, context map[string]string) (blob []byte, arn string, err error)
+	Open(tx *store.Tx, c api.Caller, ref string, blob []byte, context map[string]string) (plain []byte, arn string, err error)
 }
 
 // Options are what a Service needs.

@@ -115,6 +115,7 @@ func (l *Log) push(ctx context.Context, end bool) (more bool, err error) {
 		return false, err
 	}
 	l.sent += int64(used)
+	l.note()
 	return l.sent < l.size(), nil
 }
 

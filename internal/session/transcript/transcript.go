@@ -83,7 +83,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if !filepath.IsAbs(o.Dir) { // a session that an agent before logging ordered
 		return nil, errors.New("the session is to be logged, but its order names no directory for that; start it again")
 	}
-	l := &Log{opt: o, dir: filepath.Join(o.Dir, o.SessionID, o.Type), dirty: make(chan struct{}, 1)}
+	l := newLog(o)
 	if err := l.encrypted(ctx); err != nil {
 		return nil, err
 	}
@@ -97,7 +97,14 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the session is to be logged, but its log cannot be written: %w", err)
 	}
+	if l.stream != nil {
+		l.note()
+	}
 	return l, nil
+}
+
+func newLog(o Options) *Log {
+	return &Log{opt: o, dir: filepath.Join(o.Dir, o.SessionID, o.Type), dirty: make(chan struct{}, 1)}
 }
 
 // encrypted checks what the document demands of bucket and group.

@@ -35,6 +35,7 @@ type agents struct {
 	stopped bool
 	over    bool // the result is on disk
 	handing bool // the session's log is on its way
+	late    bool // the order was to hand on a log only
 }
 
 func newAgents(stdout io.Writer, c clock.Clock) *agents {
@@ -94,7 +95,7 @@ func (a *agents) take(o session.Order) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if o.Run && !a.ran {
-		a.ran = true
+		a.ran, a.late = true, o.HandOn
 		close(a.run)
 	}
 	if o.Terminate && !a.stopped {
@@ -150,6 +151,13 @@ func (a *agents) write(c net.Conn, ev session.Event) {
 		delete(a.later, c)
 		_ = c.Close()
 	}
+}
+
+// isLate says whether the session is over, and only its log is to be handed on.
+func (a *agents) isLate() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.late
 }
 
 // uploading asks for time to hand on the session's log.

@@ -113,6 +113,7 @@ type lab struct {
 	// when the last ones are, in Unix nanoseconds.
 	lifetime time.Duration
 	expired  atomic.Int64
+	s3       string // URL
 
 	started chan proc.Process
 }
@@ -137,7 +138,7 @@ func (l *lab) agent() (m *session.Manager, stop func()) {
 		Dir: l.dir, FS: secfile.ForUser(), Clock: clock.Real{}, Log: slog.New(slog.NewTextHandler(l.t.Output(), nil)),
 		Outbox: l.reports, Channel: "ssmmessages", Limit: l.limit,
 		Node: session.Node{InstanceID: node, Region: "us-east-1", Endpoint: l.gw.srv.URL, UserAgent: "test", Version: "3.3.9000.0", Records: l.records, Platform: session.Linux, AsInvoker: true, Denied: []string{"203.0.113.0/24"},
-			Logging: session.Logging{Dir: filepath.Join(filepath.Dir(l.dir), "orchestration")}},
+			Logging: session.Logging{Dir: filepath.Join(filepath.Dir(l.dir), "orchestration"), Region: "us-east-1", S3: l.s3}},
 		Credentials: func(context.Context) (link.Credentials, error) {
 			return l.credentials(), nil
 		},

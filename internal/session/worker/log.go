@@ -2,6 +2,8 @@ package worker
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"net/http"
 	"time"
 
@@ -24,19 +26,11 @@ func (s *served) openLog(life context.Context) error {
 	if !transcript.Wanted(s.req.Inputs, s.req.Type, n.Logging.Keep) {
 		return nil
 	}
-	t, err := s.transport()
+	o, err := s.transcript()
 	if err != nil {
 		return err
 	}
-	s.kept, err = transcript.Open(life, transcript.Options{
-		Dir: n.Logging.Dir, FS: s.FS, Clock: s.Clock, Log: s.log, SessionID: s.req.ID, Type: s.req.Type, InstanceID: n.InstanceID, Region: n.Region,
-		Owner: s.req.Owner, User: s.user, Inputs: s.req.Inputs, Keep: n.Logging.Keep, Retention: n.Logging.Retention,
-		Upload: upload.New(upload.Options{
-			HTTP: &http.Client{Transport: t}, Credentials: s.agents, Region: n.Logging.Region, S3: n.Logging.S3, Logs: n.Logging.Logs,
-			UserAgent: n.UserAgent, Clock: s.Clock, Log: s.log,
-		}),
-	})
-	if err != nil {
+	if s.kept, err = transcript.Open(life, o); err != nil {
 		return err
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(life))
@@ -52,12 +46,51 @@ func (s *served) openLog(life context.Context) error {
 	return nil
 }
 
+// transcript is what the session's log needs.
+func (s *served) transcript() (transcript.Options, error) {
+	n := s.req.Node
+	t, err := s.transport()
+	if err != nil {
+		return transcript.Options{}, err
+	}
+	return transcript.Options{
+		Dir: n.Logging.Dir, FS: s.FS, Clock: s.Clock, Log: s.log, SessionID: s.req.ID, Type: s.req.Type, InstanceID: n.InstanceID, Region: n.Region,
+		Owner: s.req.Owner, User: s.user, Inputs: s.req.Inputs, Keep: n.Logging.Keep, Retention: n.Logging.Retention,
+		Upload: upload.New(upload.Options{
+			HTTP: &http.Client{Transport: t}, Credentials: s.agents, Region: n.Logging.Region, S3: n.Logging.S3, Logs: n.Logging.Logs,
+			UserAgent: n.UserAgent, Clock: s.Clock, Log: s.log,
+		}),
+	}, nil
+}
+
+// handOnLate hands on the log that a worker which was lost has left.
+func (s *served) handOnLate(ctx context.Context) error {
+	r, ok := s.dir.Result()
+	if !ok {
+		return errors.New("the session's log is to be handed on, but the session has no result")
+	}
+	o, err := s.transcript()
+	if err == nil {
+		s.kept, err = transcript.Reopen(o)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		r.LogPending = false
+		return s.dir.Finish(r)
+	}
+	if err != nil {
+		return err
+	}
+	s.streamed = func() {} // what is left goes at once
+	return s.handOn(ctx, r)
+}
+
 // located says in the result where the session's log is.
 func (s *served) located(r session.Result) session.Result {
 	in := s.req.Inputs
 	if s.kept == nil {
 		return r
 	}
+	r.LogPending = true
 	if in.S3BucketName != "" {
 		r.S3Bucket, r.S3Key = in.S3BucketName, transcript.Key(in, s.req.ID)
 	}
@@ -86,14 +119,14 @@ func (s *served) handOn(ctx context.Context, r session.Result) error {
 		case <-up.Done():
 		}
 	})()
-	err := s.kept.Close(up)
-	if err == nil {
-		return nil
+	if err := s.kept.Close(up); err != nil {
+		s.log.Warn("the session's log has not reached its place", "error", err)
+		if r.Output != "" {
+			r.Output += "\n"
+		}
+		r.Output += "the session's log has not reached its place: " + err.Error()
 	}
-	s.log.Warn("the session's log has not reached its place", "error", err)
-	if r.Output != "" {
-		r.Output += "\n"
-	}
-	r.Output += "the session's log has not reached its place: " + err.Error()
-	return s.dir.Finish(s.located(r))
+	r = s.located(r)
+	r.LogPending = false
+	return s.dir.Finish(r)
 }

@@ -60,6 +60,15 @@ type served struct {
 	recErr   error
 }
 
+// whole is the session with what is done of it when it is over.
+func (s *served) whole(ctx context.Context) error {
+	r := s.guarded(ctx)
+	if err := s.record(r); err != nil {
+		return err
+	}
+	return s.handOn(ctx, r)
+}
+
 // guarded is serve with panics as results.
 func (s *served) guarded(ctx context.Context) (r session.Result) {
 	defer func() {

@@ -101,13 +101,13 @@ func run(ctx context.Context, dir session.Dir, d Deps) error {
 	s := &served{Deps: d, dir: dir, req: req, agents: a, log: d.Log.With("session", req.ID), traces: newTraces(d, req)}
 	defer s.traces.sweep(dir)
 	defer s.release()
-	res := s.guarded(ctx)
-	if err := s.record(res); err != nil {
-		return err
+	if a.isLate() {
+		err = s.handOnLate(ctx)
+	} else {
+		err = s.whole(ctx)
 	}
-	if err := s.handOn(ctx, res); err != nil {
-		return err
+	if err == nil {
+		a.end()
 	}
-	a.end()
-	return nil
+	return err
 }

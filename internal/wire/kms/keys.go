@@ -128,3 +128,36 @@ type ListResourceTagsOutput struct {
 	NextMarker string `json:",omitempty"`
 	Truncated  bool
 }
+
+// PutKeyPolicyInput says who may use a key.
+type PutKeyPolicyInput struct {
+	KeyId                          string `check:"required,min=1,max=2048"`
+	PolicyName                     string `json:",omitempty" check:"min=1,max=128"`
+	Policy                         string `check:"required,min=1,max=131072"`
+	BypassPolicyLockoutSafetyCheck bool   `json:",omitempty"`
+}
+
+// GetKeyPolicyInput asks who may use a key.
+type GetKeyPolicyInput struct {
+	KeyId      string `check:"required,min=1,max=2048"`
+	PolicyName string `json:",omitempty" check:"min=1,max=128"`
+}
+
+// GetKeyPolicyOutput is the policy.
+type GetKeyPolicyOutput struct {
+	Policy     string
+	PolicyName string
+}
+
+// ListKeyPoliciesInput asks for the names of a key's policies.
+type ListKeyPoliciesInput struct {
+	KeyId  string `check:"required,min=1,max=2048"`
+	Limit  int    `json:",omitempty" check:"min=1,max=1000"`
+	Marker string `json:",omitempty" check:"min=1,max=1024"`
+}
+
+// ListKeyPoliciesOutput is the one that there is.
+type ListKeyPoliciesOutput struct {
+	PolicyNames []string
+	Truncated   bool
+}
