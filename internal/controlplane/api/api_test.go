@@ -110,7 +110,7 @@ func TestConstraintsOfShapes(t *testing.T) {
 		{"errors", "0 1 0% 9% 10% 100%", "101% 00 x -1 1.5% 010%"},
 		{"documentVersion", "$LATEST $DEFAULT 1 42", "0 -1 LATEST latest 1.0 x"},
 		{"instanceId", "i-01234567 i-0123456789abcdef0 mi-0123456789abcdef0", "mi-1 i-1 x mi-0123456789abcdef01"},
-		{"documentName", "abc A-b_c.d", "ab a:b a/b"},
+		{"documentName", "abc A-b_c.d", "ab a:b a/b ../../x " + strings.Repeat("n", 300)},
 	} {
 		for s := range strings.FieldsSeq(v.good) {
 			if !Matches(v.pattern, s) {
