@@ -133,7 +133,8 @@ func (b *bench) run() error {
 		steps []func(context.Context) error
 	}{
 		{"", []func(context.Context) error{b.setUp, b.startStop, b.size}},
-		{"commands", []func(context.Context) error{b.single, b.queued, b.thousand, b.syncs, b.worker, b.wide, b.long}},
+		{"commands", []func(context.Context) error{b.single, b.syncs, b.worker, b.wide, b.long}},
+		{"queue", []func(context.Context) error{b.queued, b.thousand}},
 		{"poll", []func(context.Context) error{b.polled}},
 		{"prompt", []func(context.Context) error{b.prompt}},
 		{"keys", []func(context.Context) error{b.echo, b.echoPlugin, b.echoBeside, b.echoBesideForward}},
