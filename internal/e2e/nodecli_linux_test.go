@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 )
 
 // ssmCLI runs ssm-cli on the node.
@@ -126,6 +127,13 @@ func TestDryRun(t *testing.T) {
 	n := p.node(&ssm.CreateActivationInput{})
 	ran := filepath.Join(t.TempDir(), "ran")
 	file := document(t, "greet.yaml", greet)
+	if _, err := p.sdk().PutParameter(t.Context(), &ssm.PutParameterInput{Name: aws.String("motto"), Type: types.ParameterTypeString, Value: aws.String("be right")}); err != nil {
+		t.Fatal(err)
+	}
+	refers := document(t, "refers.json", `{"schemaVersion":"2.2","mainSteps":[{"action":"aws:runShellScript","name":"a","inputs":{"runCommand":["echo {{ssm:motto}}"]}}]}`)
+	if o, e, rc := n.ssmCLI("run-document", refers, "--dry-run"); rc != 0 || !strings.Contains(o, "echo be right") {
+		t.Errorf("a reference: exit %d\n%s%s", rc, o, e)
+	}
 	for _, agent := range []string{"there", "gone"} {
 		if agent == "gone" {
 			n.term()
@@ -145,6 +153,9 @@ func TestDryRun(t *testing.T) {
 		if _, e, rc = n.ssmCLI("run-document", file, "--dry-run", "--parameters", `{"who":"W;"}`); rc != 255 || !strings.Contains(e, "who") {
 			t.Errorf("agent %s: a value that is not allowed: exit %d %s", agent, rc, e)
 		}
+	}
+	if _, e, rc := n.ssmCLI("run-document", refers, "--dry-run"); rc != 255 || !strings.Contains(e, "no Parameter Store is reachable") {
+		t.Errorf("a reference without an agent: exit %d %s", rc, e)
 	}
 	if _, err := os.Stat(ran); err == nil {
 		t.Error("the dry run ran something")
