@@ -70,7 +70,7 @@ func parseHosts(text, host string) string {
 }
 
 // firstAddress picks the first IPv4 address that is no loopback, else the
-// first such IPv6 address, a link-local one last (service-apis 3.3).
+// first such IPv6 address, a link-local one last.
 func firstAddress(addrs []net.Addr) string {
 	var global, local string
 	for _, a := range addrs {

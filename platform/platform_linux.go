@@ -13,7 +13,7 @@ func read() Info {
 	return i
 }
 
-// distribution looks where service-apis 3.4 says; the first readable file wins.
+// distribution looks where stock agents do; the first readable file wins.
 func distribution(root string) (name, version string) {
 	sources := []struct {
 		path  string

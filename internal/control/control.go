@@ -145,7 +145,7 @@ func (c *Control) Await() <-chan struct{} {
 	return c.changed
 }
 
-// note records the outcome of an attempt: see service-apis 2.16.
+// note records the outcome of an attempt.
 func (c *Control) note(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

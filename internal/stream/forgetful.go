@@ -13,16 +13,17 @@ const (
 )
 
 // SetForgetful says that the peer never acknowledges a duplicate, as the stock
-// plugin (session-protocol 15.1): an acknowledgement that gets lost is lost
-// for good, unless the gateway makes another. Without more, such frames would
-// fill the window and stop the stream.
+// plugin: an acknowledgement that gets lost is lost for good, unless the gateway
+// makes another. Without more, such frames would fill the window and stop the
+// stream.
 //
-// The path delivers in order, and after a cut all begins with the oldest. So when a frame is acknowledged that was first
-// written after an earlier one was written again, the peer has that earlier
-// one too. From the first such proof it is doubtful: it is still sent again,
-// ever more seldom, but no longer counts against the window. After eight proofs
-// by eight transmissions it counts as delivered. When a full window stands
-// still, one frame more is let through, to get such a proof.
+// The path delivers in order, and after a cut all begins with the oldest. So
+// when a frame is acknowledged that was first written after an earlier one was
+// written again, the peer has that earlier one too. From the first such proof it
+// is doubtful: it is still sent again, ever more seldom, but no longer counts
+// against the window. After eight proofs by eight transmissions it counts as
+// delivered. When a full window stands still, one frame more is let through, to
+// get such a proof.
 func (s *Sender) SetForgetful(on bool) { s.forgetful = on }
 
 // doubt looks what the acknowledgement of a proves of the entries before it.

@@ -2,7 +2,7 @@ package stream
 
 import "time"
 
-// The constants of the stock estimator (session-protocol 7.1).
+// The constants of the stock estimator.
 const (
 	initialRTT  = 100 * time.Millisecond
 	initialRTO  = 200 * time.Millisecond

@@ -84,8 +84,8 @@ func parse(fs *flag.FlagSet, args []string, rest int) (code int, ok bool) {
 	return exitOK, true
 }
 
-// agentMain decides as the stock agent does (platform.md 2.2): what the flags
-// ask for, and without any it serves.
+// agentMain decides as the stock agent does: what the flags ask for, and without
+// any it serves.
 func agentMain(ctx context.Context, s streams, args []string) int {
 	if len(args) > 0 && serviceWords[args[0]] {
 		return manage(s, args[0], args[1:])

@@ -21,8 +21,8 @@ import (
 
 func fake() dial { return dial{clock.NewFake(began), make(chan time.Duration, 1<<16)} }
 
-// TestChecklist goes through the reference's checklist for a stand-in gateway
-// (session-protocol 14), as far as data channels are concerned.
+// TestChecklist goes through what stock peers need of a gateway, as far as data
+// channels are concerned.
 func TestChecklist(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
