@@ -19,10 +19,12 @@ type Paths struct {
 	ConfigFile    string // amazon-ssm-agent.json
 	Data          string // instance data store: Vault, registration, <id>/…
 	RuntimeConfig string // who the node is, for other programs
-	Logs          string
-	Recordings    string // of terminals
-	Audit         string // who did what
-	LocalCommands string // offline documents
+	// HostCredentials is where credentials of default host management are shared.
+	HostCredentials string
+	Logs            string
+	Recordings      string // of terminals
+	Audit           string // who did what
+	LocalCommands   string // offline documents
 	// IPC holds the agent's local sockets (directory 0700).
 	IPC string
 	// DefaultWorkDir is where scripts run that name no directory.

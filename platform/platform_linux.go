@@ -76,16 +76,17 @@ func defaultPaths() Paths {
 func pathsBelow(dir string) Paths {
 	at := func(path string) string { return filepath.Join(dir, path) }
 	return Paths{
-		Root:           filepath.Clean(dir),
-		ConfigFile:     at("etc/amazon/ssm/amazon-ssm-agent.json"),
-		Data:           at("var/lib/amazon/ssm"),
-		RuntimeConfig:  at("var/lib/amazon/ssm/runtimeconfig/identity_config.json"),
-		Logs:           at("var/log/amazon/ssm"),
-		Recordings:     at("var/lib/amazon/ssm/recordings"),
-		Audit:          at("var/lib/amazon/ssm/audit"),
-		LocalCommands:  at("var/lib/amazon/ssm/localcommands"),
-		IPC:            at("var/lib/amazon/ssm/ipc"),
-		DefaultWorkDir: filepath.Clean(dir),
-		ControlPlane:   at("var/lib/ssm-local"),
+		Root:            filepath.Clean(dir),
+		ConfigFile:      at("etc/amazon/ssm/amazon-ssm-agent.json"),
+		Data:            at("var/lib/amazon/ssm"),
+		RuntimeConfig:   at("var/lib/amazon/ssm/runtimeconfig/identity_config.json"),
+		HostCredentials: at("var/lib/amazon/ssm/credentials"),
+		Logs:            at("var/log/amazon/ssm"),
+		Recordings:      at("var/lib/amazon/ssm/recordings"),
+		Audit:           at("var/lib/amazon/ssm/audit"),
+		LocalCommands:   at("var/lib/amazon/ssm/localcommands"),
+		IPC:             at("var/lib/amazon/ssm/ipc"),
+		DefaultWorkDir:  filepath.Clean(dir),
+		ControlPlane:    at("var/lib/ssm-local"),
 	}
 }

@@ -80,14 +80,15 @@ func pathsBelow(dir string) Paths {
 func paths(programFiles, programData string) Paths {
 	ssm := filepath.Join(programData, "Amazon", "SSM")
 	return Paths{
-		ConfigFile:    filepath.Join(programFiles, "Amazon", "SSM", "amazon-ssm-agent.json"),
-		Data:          filepath.Join(ssm, "InstanceData"),
-		RuntimeConfig: filepath.Join(ssm, "runtimeconfig", "identity_config.json"),
-		Logs:          filepath.Join(ssm, "Logs"),
-		Recordings:    filepath.Join(ssm, "Recordings"),
-		Audit:         filepath.Join(ssm, "Audit"),
-		LocalCommands: filepath.Join(ssm, "LocalCommands"),
-		IPC:           filepath.Join(ssm, "InstanceData", "ipc"),
-		ControlPlane:  filepath.Join(programData, "ssm-local"),
+		ConfigFile:      filepath.Join(programFiles, "Amazon", "SSM", "amazon-ssm-agent.json"),
+		Data:            filepath.Join(ssm, "InstanceData"),
+		RuntimeConfig:   filepath.Join(ssm, "runtimeconfig", "identity_config.json"),
+		HostCredentials: filepath.Join(programFiles, "Amazon", "SSM", "credentials"),
+		Logs:            filepath.Join(ssm, "Logs"),
+		Recordings:      filepath.Join(ssm, "Recordings"),
+		Audit:           filepath.Join(ssm, "Audit"),
+		LocalCommands:   filepath.Join(ssm, "LocalCommands"),
+		IPC:             filepath.Join(ssm, "InstanceData", "ipc"),
+		ControlPlane:    filepath.Join(programData, "ssm-local"),
 	}
 }

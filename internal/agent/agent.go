@@ -4,7 +4,6 @@ package agent
 
 import (
 	"context"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -42,6 +41,8 @@ type Machine struct {
 	Hardware identity.Hardware
 	// Ambient finds the credentials of a custom identity; nil: there are none.
 	Ambient func(ctx context.Context, region string) (aws.CredentialsProvider, error)
+	// Cloud is asked on machines that are not registered.
+	Cloud identity.Cloud
 
 	// SharedCredentials is the shared credentials file of the agent's user; empty:
 	// there is none.
@@ -110,7 +111,7 @@ const lockPatience = 5 * time.Second
 // Workers that run when it ends are left running for the next agent.
 func (a *Agent) Run(ctx context.Context, ready func()) error {
 	v := vault.New(a.opt.Machine.FS, a.opt.Machine.Paths.Data)
-	id, key, err := identity.Resolve(ctx, a.cfg, v)
+	id, key, err := identity.Resolve(ctx, a.cfg, v, a.opt.Machine.Cloud)
 	if err != nil {
 		return err
 	}
@@ -189,33 +190,6 @@ func (a *Agent) transport() (*http.Transport, error) {
 		return nil, fmt.Errorf("ssmagent.CABundle %s of the configuration: %w", a.cfg.SSMAgent.CABundle, err)
 	}
 	return t, nil
-}
-
-// credentials are the node's: its role token, or what a custom identity has.
-func (a *Agent) credentials(ctx context.Context, id identity.Identity, key *rsa.PrivateKey, v *vault.Vault, h *http.Client, skew *ssmclient.Skew, reach *ssmclient.Reach) (aws.CredentialsProvider, func(context.Context) error, error) {
-	if key == nil {
-		if a.opt.Machine.Ambient == nil {
-			return nil, nil, fmt.Errorf("an identity of type %s needs credentials from the environment, which this agent was not given", id.Type)
-		}
-		c, err := a.opt.Machine.Ambient(ctx, id.Region)
-		if err != nil {
-			return nil, nil, fmt.Errorf("credentials of %s: %w", id.InstanceID, err)
-		}
-		return c, nil, nil
-	}
-	endpoint, err := a.cfg.Endpoint(config.ServiceSSM, id.Region)
-	if err != nil {
-		return nil, nil, err
-	}
-	p := identity.NewProvider(identity.Options{
-		Identity: id, Key: key, Vault: v, Endpoint: endpoint, Region: a.cfg.SigningRegion(config.ServiceSSM, id.Region),
-		UserAgent: a.userAgent(), HTTP: h, Clock: a.opt.Clock, Log: a.log, Skew: skew, Reach: reach,
-		Fingerprint: func(ctx context.Context) (string, error) {
-			return identity.Fingerprint(ctx, v, a.opt.Machine.Hardware, a.opt.Clock, a.log)
-		},
-		AutoRotateDays: a.cfg.Profile.KeyAutoRotateDays, Share: a.share(id),
-	})
-	return p, p.Run, nil
 }
 
 func (a *Agent) userAgent() string { return "amazon-ssm-agent/" + a.opt.Version }

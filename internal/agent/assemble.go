@@ -53,7 +53,7 @@ func (p parts) close() {
 // assemble makes the parts and connects them; nothing runs yet.
 func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.PrivateKey, v *vault.Vault, h *http.Client) (parts, error) {
 	skew, reach := new(ssmclient.Skew), new(ssmclient.Reach)
-	creds, keepFresh, err := a.credentials(ctx, id, key, v, h, skew, reach)
+	creds, keepFresh, err := a.credentials(ctx, purse{id, key, v, h, skew, reach})
 	if err != nil {
 		return parts{}, err
 	}
@@ -70,7 +70,7 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 	if err != nil {
 		return parts{}, err
 	}
-	dir := filepath.Join(a.opt.Machine.Paths.Data, strings.ReplaceAll(id.InstanceID, ":", "_"))
+	dir := filepath.Join(a.opt.Machine.Paths.Data, id.Short())
 	box, err := outbox.Open(a.opt.Machine.FS, filepath.Join(dir, "outbox"), a.opt.Clock, a.log)
 	if err != nil {
 		return parts{}, err
@@ -103,6 +103,11 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 		Client: api, InstanceID: id.InstanceID, AgentName: a.cfg.Agent.Name, AgentVersion: a.cfg.Agent.Version,
 		Info: a.opt.Machine.Info, Channel: a.settled(ctx, channel), Interval: time.Duration(a.cfg.Ssm.HealthFrequencyMinutes) * time.Minute,
 		Reach: reach, Clock: a.opt.Clock, Log: a.log,
+	}
+	if id.Type == config.EC2 && a.opt.Machine.Cloud.Zone != nil {
+		if ping.Zone, ping.ZoneID, err = a.opt.Machine.Cloud.Zone(ctx); err != nil {
+			a.log.Warn("the availability zone is not told", "error", err)
+		}
 	}
 	runs["channel"], runs["health ping"], runs["sessions"] = channel.Run, ping.Run, shells.Run
 	runs["recordings"] = func(ctx context.Context) error { return a.sweep(ctx, filepath.Join(dir, "session", "sessions")) }

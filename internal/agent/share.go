@@ -10,8 +10,8 @@ import (
 	"ssmagent/internal/sharing"
 )
 
-// shared is the file that a node's credentials are shared in; empty: none. As
-// in the stock agent, only a registered node shares.
+// shared is the file that a registered node's credentials are shared in; empty:
+// none.
 func (a *Agent) shared(id identity.Identity) string {
 	if !a.cfg.Profile.ShareCreds || id.Type != config.OnPrem {
 		return ""
@@ -25,5 +25,12 @@ func (a *Agent) share(id identity.Identity) func(aws.Credentials, time.Time) err
 		FS: a.opt.Machine.FS, File: a.shared(id), Profile: a.cfg.Profile.ShareProfile, Force: a.cfg.Profile.ForceUpdateCreds,
 		Runtime: a.opt.Machine.Paths.RuntimeConfig, InstanceID: id.InstanceID, IdentityType: id.Type, Log: a.log,
 	}
-	return func(c aws.Credentials, retrieved time.Time) error { return s.Write(c, sharing.SourceSSM, retrieved) }
+	return func(c aws.Credentials, retrieved time.Time) error {
+		s := s
+		if id.Type == config.EC2 && c.Source == identity.SourceSSM {
+			// Default host management: as in the stock agent, whatever ShareCreds says.
+			s.File, s.Profile = a.opt.Machine.Paths.HostCredentials, ""
+		}
+		return s.Write(c, c.Source, retrieved)
+	}
 }

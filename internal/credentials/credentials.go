@@ -129,41 +129,41 @@ func none(format string, args ...any) error { return absent{fmt.Sprintf(format, 
 // that should have some and fails ends the search: credentials that nobody
 // meant are worse than none. Found.Reports is whole also with an error.
 func (c *Chain) Find(ctx context.Context) (Found, error) {
-	sources := []struct {
-		name Source
-		ask  func(context.Context) (aws.Credentials, error)
-	}{
-		{Environment, c.environment}, {WebIdentity, c.webIdentity}, {SharedFile, c.sharedFile},
-		{Container, c.container}, {InstanceProfile, c.instanceProfile},
-	}
+	sources := c.sources()
 	var (
 		f       Found
 		failure error
 		over    Source
 	)
-	for _, s := range sources {
+	for _, s := range Sources() {
 		if over != "" {
-			f.Reports = append(f.Reports, Report{Source: s.name, Why: "not asked: the " + string(over) + " comes first"})
+			f.Reports = append(f.Reports, Report{Source: s, Why: "not asked: the " + string(over) + " comes first"})
 			continue
 		}
-		creds, err := s.ask(ctx)
+		creds, err := sources[s](ctx)
 		if err == nil {
 			err = usable(creds, c.m.Clock.Now())
 		}
 		switch _, isAbsent := errors.AsType[absent](err); {
 		case err == nil:
-			f.Credentials, over = creds, s.name
-			f.Reports = append(f.Reports, Report{Source: s.name, Won: true, Why: creds.Source})
+			f.Credentials, over = creds, s
+			f.Reports = append(f.Reports, Report{Source: s, Won: true, Why: creds.Source})
 			continue
 		case !isAbsent:
-			failure, over = fmt.Errorf("AWS credentials, %s: %w", s.name, err), s.name
+			failure, over = fmt.Errorf("AWS credentials, %s: %w", s, err), s
 		}
-		f.Reports = append(f.Reports, Report{Source: s.name, Why: err.Error()})
+		f.Reports = append(f.Reports, Report{Source: s, Why: err.Error()})
 	}
 	if over == "" {
 		failure = nowhere(f.Reports)
 	}
 	return f, failure
+}
+
+func (c *Chain) sources() map[Source]func(context.Context) (aws.Credentials, error) {
+	return map[Source]func(context.Context) (aws.Credentials, error){
+		Environment: c.environment, WebIdentity: c.webIdentity, SharedFile: c.sharedFile, Container: c.container, InstanceProfile: c.instanceProfile,
+	}
 }
 
 func nowhere(reports []Report) error {

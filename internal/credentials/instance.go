@@ -41,7 +41,11 @@ func (c *Chain) instanceProfile(ctx context.Context) (aws.Credentials, error) {
 	if strings.EqualFold(c.m.Getenv("AWS_EC2_METADATA_DISABLED"), "true") {
 		return aws.Credentials{}, none("AWS_EC2_METADATA_DISABLED is true")
 	}
-	b, err := c.imds.Get(ctx, rolePath)
+	return ofInstanceProfile(ctx, c.imds)
+}
+
+func ofInstanceProfile(ctx context.Context, service *imds.Client) (aws.Credentials, error) {
+	b, err := service.Get(ctx, rolePath)
 	switch {
 	case errors.Is(err, imds.ErrAbsent) && ctx.Err() == nil:
 		return aws.Credentials{}, absent{err.Error()}
@@ -58,14 +62,58 @@ func (c *Chain) instanceProfile(ctx context.Context) (aws.Credentials, error) {
 	if len(role) > 128 || strings.ContainsFunc(role, notOfRole) {
 		return aws.Credentials{}, errors.New("instance metadata: the name of the role is none; does something else answer in its place?")
 	}
-	if b, err = c.imds.Get(ctx, rolePath+role); err != nil {
+	if b, err = service.Get(ctx, rolePath+role); err != nil {
 		return aws.Credentials{}, err
 	}
 	source := "role " + role + " of the instance profile"
-	if c.imds.UsesV1() {
+	if service.UsesV1() {
 		source += ", by version 1 of the instance metadata service, which is not secure"
 	}
 	return credentialsOf(b, source)
+}
+
+// hostPath has the credentials of the instance itself, which are for its
+// registration only.
+const hostPath = "/latest/meta-data/identity-credentials/ec2/security-credentials/ec2-instance"
+
+// HostRole is a provider of the instance's own credentials.
+func HostRole(service *imds.Client) aws.CredentialsProvider {
+	return aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+		b, err := service.Get(ctx, hostPath)
+		if err != nil {
+			return aws.Credentials{}, err
+		}
+		return credentialsOf(b, "the identity of the instance")
+	})
+}
+
+// IMDS is the chain's client of the metadata service.
+func (c *Chain) IMDS() *imds.Client { return c.imds }
+
+// Instance is who the metadata service says this machine is.
+func (c *Chain) Instance(ctx context.Context) (imds.Instance, error) {
+	if strings.EqualFold(c.m.Getenv("AWS_EC2_METADATA_DISABLED"), "true") {
+		return imds.Instance{}, errors.New("AWS_EC2_METADATA_DISABLED is true")
+	}
+	return c.imds.Instance(ctx)
+}
+
+// Only is a provider that asks one source of the chain and keeps nothing.
+func (c *Chain) Only(s Source) aws.CredentialsProvider {
+	return aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+		ask, ok := c.sources()[s]
+		if !ok {
+			return aws.Credentials{}, fmt.Errorf("there is no source %q of credentials", s)
+		}
+		got, err := ask(ctx)
+		if err == nil {
+			err = usable(got, c.m.Clock.Now())
+		}
+		if err != nil {
+			return aws.Credentials{}, fmt.Errorf("AWS credentials, %s: %w", s, err)
+		}
+		return got, nil
+	})
 }
 
 // notOfRole is true for a character that no role's name has.

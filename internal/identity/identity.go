@@ -27,7 +27,7 @@ var ErrNone = errors.New("failed to find agent identity")
 // that is usable. The key is that of an OnPrem identity, else nil. A
 // registration that is there but cannot be read is an error, and never a
 // reason to become somebody else.
-func Resolve(_ context.Context, cfg config.Config, v *vault.Vault) (Identity, *rsa.PrivateKey, error) {
+func Resolve(ctx context.Context, cfg config.Config, v *vault.Vault, cloud Cloud) (Identity, *rsa.PrivateKey, error) {
 	var reasons []string
 	for _, kind := range order(cfg) {
 		switch kind {
@@ -54,8 +54,12 @@ func Resolve(_ context.Context, cfg config.Config, v *vault.Vault) (Identity, *r
 				return id, nil, id.check()
 			}
 			reasons = append(reasons, "CustomIdentity: Identity.CustomIdentities has no entry with InstanceID and Region")
-		default:
-			reasons = append(reasons, kind+": not supported by this version")
+		case config.EC2, config.ECS:
+			id, reason := cloud.ask(ctx, kind)
+			if reason == "" {
+				return id, nil, nil
+			}
+			reasons = append(reasons, reason)
 		}
 	}
 	return Identity{}, nil, fmt.Errorf("%w (%s); register the machine with amazon-ssm-agent -register -code CODE -id ID -region REGION",

@@ -40,7 +40,7 @@ func TestResolve(t *testing.T) {
 		"order":               {whole, custom, []string{config.Custom, config.OnPrem}, Identity{"ecs:c_t_c", "eu-west-2", config.Custom}, ""},
 		"cleared":             {rec(func(r *registration) { r.InstanceID, r.Region = "", "" }), nil, nil, Identity{}, "-register -code"},
 		"cleared, custom":     {rec(func(r *registration) { r.InstanceID, r.Region, r.PrivateKey = "", "", "" }), custom, nil, Identity{"ecs:c_t_c", "eu-west-2", config.Custom}, ""},
-		"nobody":              {"", nil, nil, Identity{}, "failed to find agent identity (OnPrem: this machine is not registered; EC2: not supported by this version"},
+		"nobody":              {"", nil, nil, Identity{}, "failed to find agent identity (OnPrem: this machine is not registered; EC2: it cannot be asked here"},
 		"no region":           {rec(func(r *registration) { r.Region = "" }), custom, nil, Identity{}, "is damaged"},
 		"no id":               {rec(func(r *registration) { r.InstanceID = "" }), custom, nil, Identity{}, "is damaged"},
 		"key is gone":         {rec(func(r *registration) { r.PrivateKey = "" }), custom, nil, Identity{}, "no private key"},
@@ -64,7 +64,7 @@ func TestResolve(t *testing.T) {
 			if tc.order != nil {
 				cfg.Identity.ConsumptionOrder = tc.order
 			}
-			id, key, err := Resolve(t.Context(), cfg, v)
+			id, key, err := Resolve(t.Context(), cfg, v, Cloud{})
 			if (err == nil) != (tc.says == "") || err != nil && !strings.Contains(err.Error(), tc.says) {
 				t.Fatalf("%+v, %v", id, err)
 			}
@@ -78,7 +78,7 @@ func TestResolve(t *testing.T) {
 	}
 	cfg := config.Default()
 	cfg.Agent.ContainerMode = true
-	if _, _, err := Resolve(t.Context(), cfg, vault.New(newDisk(t), data)); err == nil || !strings.Contains(err.Error(), "ECS: not supported") {
+	if _, _, err := Resolve(t.Context(), cfg, vault.New(newDisk(t), data), Cloud{}); err == nil || !strings.Contains(err.Error(), "ECS: it cannot be asked here") {
 		t.Errorf("container mode: %v", err)
 	}
 }

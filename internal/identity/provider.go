@@ -49,7 +49,9 @@ type Options struct {
 // only. It is an aws.CredentialsProvider. Safe for concurrent use.
 type Provider struct {
 	o      Options
-	wake   chan struct{} // Run should look again
+	ask    func(context.Context) (token, error) // gets new credentials
+	why    func(err error) backoff.TokenFailure // what kind of failure of ask err is
+	wake   chan struct{}                        // Run should look again
 	mu     sync.Mutex
 	cur    token
 	flight chan struct{} // closed when the call under way has ended; nil: none
@@ -76,7 +78,9 @@ type token struct {
 
 // NewProvider returns a provider that has asked for nothing yet.
 func NewProvider(o Options) *Provider {
-	return &Provider{o: o, key: o.Key, wake: make(chan struct{}, 1)}
+	p := &Provider{o: o, key: o.Key, wake: make(chan struct{}, 1), why: cause}
+	p.ask = p.fetch
+	return p
 }
 
 // Signer signs for p's node in region.
@@ -120,7 +124,7 @@ func (p *Provider) get(ctx context.Context, renew bool) (aws.Credentials, error)
 		done := make(chan struct{})
 		p.flight = done
 		p.mu.Unlock()
-		c, err := p.fetch(ctx)
+		c, err := p.ask(ctx)
 		p.mu.Lock()
 		p.flight = nil
 		p.settleLocked(ctx, c, err)
@@ -149,7 +153,7 @@ func (p *Provider) settleLocked(ctx context.Context, c token, err error) {
 	case ctx.Err() != nil:
 	default:
 		p.last = err
-		wait := backoff.RoleToken(cause(err), p.fails, nil)
+		wait := backoff.RoleToken(p.why(err), p.fails, nil)
 		if ssmclient.IsUnreachable(err) { // which says nothing about this node
 			wait = min(wait, maxUnanswered)
 		}
@@ -233,13 +237,18 @@ func (o Options) client(key *rsa.PrivateKey) *ssmclient.Client {
 
 // token makes one RequestManagedInstanceRoleToken call.
 func (o Options) token(ctx context.Context, key *rsa.PrivateKey, fingerprint string) (token, bool, error) {
+	return o.tokenBy(ctx, o.client(key), fingerprint)
+}
+
+// tokenBy is token by a client that signs.
+func (o Options) tokenBy(ctx context.Context, c *ssmclient.Client, fingerprint string) (token, bool, error) {
 	var out struct {
 		ssm.RequestManagedInstanceRoleTokenOutput
 
 		UpdateKeyPair *bool
 	}
 	in := ssm.RequestManagedInstanceRoleTokenInput{Fingerprint: fingerprint}
-	if err := o.client(key).Call(ctx, "RequestManagedInstanceRoleToken", in, &out); err != nil {
+	if err := c.Call(ctx, "RequestManagedInstanceRoleToken", in, &out); err != nil {
 		if ssmclient.Code(err) == fingerprintMismatch {
 			return token{}, false, fmt.Errorf("%w; this machine is not the one that was registered as %s: it is a clone of it, or its hardware has changed; "+
 				"ssm-cli fingerprint shows what; if it is a clone, %s", err, o.Identity.InstanceID, reRegister)
@@ -259,7 +268,7 @@ func (o Options) token(ctx context.Context, key *rsa.PrivateKey, fingerprint str
 	}
 	return token{retrieved: now, Credentials: aws.Credentials{
 		AccessKeyID: out.AccessKeyId, SecretAccessKey: out.SecretAccessKey, SessionToken: out.SessionToken,
-		CanExpire: true, Expires: out.TokenExpirationDate.Time, Source: "RoleToken",
+		CanExpire: true, Expires: out.TokenExpirationDate.Time, Source: SourceSSM,
 	}}, out.UpdateKeyPair != nil && *out.UpdateKeyPair, nil
 }
 

@@ -260,7 +260,7 @@ func TestRegisterOnBadDisk(t *testing.T) {
 			if crash {
 				disk.Crash(fsystest.Nothing())
 			}
-			id, key, rerr := Resolve(t.Context(), config.Default(), vault.New(disk, data))
+			id, key, rerr := Resolve(t.Context(), config.Default(), vault.New(disk, data), Cloud{})
 			print, perr := Fingerprint(t.Context(), vault.New(disk, data), facts(), instant{}, quiet())
 			if rerr != nil || perr != nil || id.InstanceID != nodeID {
 				t.Fatalf("operation %d, crash %v: %+v, %v, %v", n, crash, id, rerr, perr)
@@ -346,7 +346,7 @@ func TestClear(t *testing.T) {
 	if got := read(t, disk, "/data/Vault/Store/RegistrationKey"); !strings.HasPrefix(got, `{"instanceID":"","region":"","instanceType":"","availabilityZone":"","privateKey":"","publicKey":"","privateKeyType":"","privateKeyCreatedDate":"`) {
 		t.Errorf("registration %s", got)
 	}
-	if _, _, err := Resolve(t.Context(), config.Default(), v); !errors.Is(err, ErrNone) || !strings.Contains(err.Error(), "-register") {
+	if _, _, err := Resolve(t.Context(), config.Default(), v, Cloud{}); !errors.Is(err, ErrNone) || !strings.Contains(err.Error(), "-register") {
 		t.Errorf("%v", err)
 	}
 	if _, ok, err := Registered(v); ok || err != nil {

@@ -270,7 +270,7 @@ func registeredNode(t *testing.T, s *service) (Options, *fsystest.Disk) {
 func node(t *testing.T, s *service, disk fsys.FS) Options {
 	t.Helper()
 	v := vault.New(disk, data)
-	id, key, err := Resolve(t.Context(), config.Default(), v)
+	id, key, err := Resolve(t.Context(), config.Default(), v, Cloud{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptrace"
 	"strconv"
 	"strings"
 	"sync"
@@ -182,8 +183,14 @@ func (c *Client) once(ctx context.Context, method, path string, h http.Header, l
 	// A redirect would carry the token, or the credentials, elsewhere.
 	client := *c.HTTP
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	resp, err := client.Do(r)
-	if err != nil {
+	connected := false
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }}
+	resp, err := client.Do(r.WithContext(httptrace.WithClientTrace(ctx, trace)))
+	switch {
+	case err != nil && connected && errors.Is(err, context.DeadlineExceeded):
+		return 0, nil, fmt.Errorf("%s takes the connection and does not answer within %v; in a container, let its answers pass one more hop "+
+			"(aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2)", endpoint, timeout)
+	case err != nil:
 		return 0, nil, fmt.Errorf("%w at %s: %w", ErrAbsent, endpoint, err)
 	}
 	defer resp.Body.Close()

@@ -137,3 +137,40 @@ func TestEnds(t *testing.T) {
 		}
 	})
 }
+
+// TestInstance: who the machine is, and nobody of what is no answer.
+func TestInstance(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		id, document string
+		want         Instance
+	}{
+		"EC2":         {"i-0123456789abcdef0\n", `{"region":"eu-west-1"}`, Instance{"i-0123456789abcdef0", "eu-west-1"}},
+		"HTML":        {"<html>x</html>", `{"region":"eu-west-1"}`, Instance{}},
+		"no document": {"i-1", "<html>", Instance{}},
+		"no region":   {"i-1", "{}", Instance{}},
+		"two words":   {"i-1 i-2", `{"region":"eu-west-1"}`, Instance{}},
+	} {
+		got, err := client(func(line string) (int, string) {
+			switch {
+			case strings.HasPrefix(line, "PUT"):
+				return 200, "tok"
+			case strings.HasSuffix(line, "instance-id tok"):
+				return 200, tc.id
+			}
+			return 200, tc.document
+		}).Instance(t.Context())
+		if (err == nil) != (tc.want != Instance{}) || err == nil && got != tc.want {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+func FuzzRegion(f *testing.F) {
+	f.Add([]byte(`{"region":"eu-west-1"}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if r, err := regionOf(b); (err == nil) != (r != "") {
+			t.Errorf("%q, %v", r, err)
+		}
+	})
+}

@@ -21,12 +21,6 @@ import (
 // maxFile is the size in bytes of the largest shared file that is taken up.
 const maxFile = 1 << 20
 
-// The sources of credentials, as the stock agent names them.
-const (
-	SourceSSM = "SSM" // a role token
-	SourceEC2 = "EC2" // the instance profile
-)
-
 // Shared writes credentials. The fields must not change.
 type Shared struct {
 	FS fsys.FS
@@ -46,7 +40,7 @@ type Shared struct {
 // defaultProfile is the one that programs use without being told.
 const defaultProfile = "default"
 
-// Write shares c, which was had at retrieved from source. Its files are whole
+// Write shares c, which was had at retrieved from source, "SSM" or "EC2". Its files are whole
 // at every moment.
 func (s Shared) Write(c aws.Credentials, source string, retrieved time.Time) error {
 	if s.File != "" {

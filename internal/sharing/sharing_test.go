@@ -32,7 +32,7 @@ func token() (aws.Credentials, time.Time) {
 func write(t *testing.T, s Shared) error {
 	t.Helper()
 	c, at := token()
-	return s.Write(c, SourceSSM, at)
+	return s.Write(c, "SSM", at)
 }
 
 func read(t *testing.T, disk fsys.FS, name string) string {

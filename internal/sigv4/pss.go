@@ -68,6 +68,20 @@ func SignPSS(r *http.Request, body []byte, key *rsa.PrivateKey, instanceID, serv
 	return nil
 }
 
+// ProveKey adds to a signed request the proof that its sender has key too: a
+// signature over the whole Authorization header. EC2 instances under default
+// host management ask for their role tokens this way.
+func ProveKey(r *http.Request, key *rsa.PrivateKey) error {
+	digest := sha256.Sum256([]byte(r.Header.Get("Authorization")))
+	sig, err := rsa.SignPSS(rand.Reader, key, crypto.SHA256, digest[:], pssOptions())
+	if err != nil {
+		return fmt.Errorf("sign request with the registration's key: %w", err)
+	}
+	// Stock agents send the name with these capitals.
+	r.Header["SSM-AsymmetricKeyAuthorization"] = []string{"Signature=" + base64.StdEncoding.EncodeToString(sig)} //nolint:staticcheck // not canonical
+	return nil
+}
+
 // VerifyPSS says whether the signature was made over r and body with the
 // private half of pub.
 func (s Signature) VerifyPSS(r *http.Request, body []byte, pub *rsa.PublicKey) bool {

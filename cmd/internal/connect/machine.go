@@ -8,10 +8,14 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"sync"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"ssmagent/internal/clock"
 	"ssmagent/internal/credentials"
+	"ssmagent/internal/identity"
 	"ssmagent/internal/ssmclient"
 )
 
@@ -27,12 +31,11 @@ func Credentials(o credentials.Options) (*credentials.Chain, error) {
 	if err != nil {
 		home = "" // a service may have none; the files are then not read
 	}
-	direct := &http.Transport{DialContext: (&net.Dialer{Timeout: time.Second}).DialContext, IdleConnTimeout: 30 * time.Second, MaxIdleConns: 2}
 	c, err := credentials.New(credentials.Machine{
 		Getenv: os.Getenv, ReadFile: os.ReadFile, Home: home, Clock: clock.Real{},
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Run: run, Shell: runLine,
-		Direct: &http.Client{Transport: direct},
+		Direct: direct(),
 	}, o)
 	if err != nil {
 		return nil, err
@@ -97,4 +100,47 @@ func (l *limited) Write(b []byte) (int, error) {
 		l.kept = append(l.kept, b...)
 	}
 	return len(b), nil
+}
+
+// Cloud asks EC2 and ECS about this machine. Nothing is read or asked before
+// the first question.
+func Cloud() identity.Cloud {
+	chain := sync.OnceValues(func() (*credentials.Chain, error) { return Credentials(credentials.Options{}) })
+	from := func(pick func(*credentials.Chain) aws.CredentialsProvider) aws.CredentialsProvider {
+		return aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+			c, err := chain()
+			if err != nil {
+				return aws.Credentials{}, err
+			}
+			return pick(c).Retrieve(ctx)
+		})
+	}
+	return identity.Cloud{
+		Instance: func(ctx context.Context) (identity.Identity, error) {
+			c, err := chain()
+			if err != nil {
+				return identity.Identity{}, err
+			}
+			i, err := c.Instance(ctx)
+			return identity.Identity{InstanceID: i.ID, Region: i.Region}, err
+		},
+		Task: func(ctx context.Context) (identity.Identity, error) {
+			return identity.Task(ctx, os.Getenv, direct(), clock.Real{})
+		},
+		Zone: func(ctx context.Context) (name, id string, err error) {
+			c, err := chain()
+			if err != nil {
+				return "", "", err
+			}
+			return c.IMDS().Zone(ctx)
+		},
+		InstanceProfile: from(func(c *credentials.Chain) aws.CredentialsProvider { return c.Only(credentials.InstanceProfile) }),
+		TaskRole:        from(func(c *credentials.Chain) aws.CredentialsProvider { return c.Only(credentials.Container) }),
+		HostRole:        from(func(c *credentials.Chain) aws.CredentialsProvider { return credentials.HostRole(c.IMDS()) }),
+	}
+}
+
+// direct is a client that uses no proxy, for addresses of this machine.
+func direct() *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: time.Second}).DialContext, IdleConnTimeout: 30 * time.Second, MaxIdleConns: 2}}
 }

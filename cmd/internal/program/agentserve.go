@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 
+	"ssmagent/cmd/internal/connect"
 	"ssmagent/fingerprint"
 	"ssmagent/internal/agent"
 	"ssmagent/internal/clock"
@@ -82,7 +83,7 @@ func machine(root string, p platform.Paths) (agent.Machine, error) {
 		restart = reboot.Below(root)
 	}
 	return agent.Machine{
-		Info: platform.Read, Paths: p, FS: fileSystem(root), Lock: secfile.Lock, Hardware: fingerprint.Read, Ambient: ambient,
+		Info: platform.Read, Paths: p, FS: fileSystem(root), Lock: secfile.Lock, Hardware: fingerprint.Read, Ambient: ambient, Cloud: connect.Cloud(),
 		Executable: exe, Env: os.Environ(), Stderr: os.Stderr,
 		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Listen: ipc.Listen, CheckPeer: ipc.CheckPeer, Reboot: restart, Watch: watch.Dir,
 		Network: network.Changes, SharedCredentials: sharedCredentials(root),

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"text/tabwriter"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"ssmagent/cmd/internal/connect"
 	"ssmagent/internal/config"
 	"ssmagent/internal/credentials"
@@ -65,7 +67,8 @@ func explain(ctx context.Context, s streams, root string) (*explanation, error) 
 	if err != nil {
 		return nil, errors.New("without a configuration there is no identity")
 	}
-	id, _, err := identity.Resolve(ctx, cfg, vault.New(fileSystem(root), p.Data))
+	cloud := connect.Cloud()
+	id, _, err := identity.Resolve(ctx, cfg, vault.New(fileSystem(root), p.Data), cloud)
 	switch {
 	case errors.Is(err, identity.ErrNone):
 		id = identity.Identity{}
@@ -81,6 +84,10 @@ func explain(ctx context.Context, s streams, root string) (*explanation, error) 
 			e.Sources = append(e.Sources, explained{string(source), false, "not asked: a registered node does not use it"})
 		}
 		return e, nil
+	case config.EC2:
+		return explainCloud(ctx, id, credentials.InstanceProfile, cloud.InstanceProfile)
+	case config.ECS:
+		return explainCloud(ctx, id, credentials.Container, cloud.TaskRole)
 	case config.Custom:
 		e.Identity = id.InstanceID + " in " + id.Region + ", by Identity.CustomIdentities of " + p.ConfigFile
 	}
@@ -91,6 +98,26 @@ func explain(ctx context.Context, s streams, root string) (*explanation, error) 
 	found, err := chain.Find(ctx)
 	for _, r := range found.Reports {
 		e.Sources = append(e.Sources, explained{string(r.Source), r.Won, r.Why})
+	}
+	return e, err
+}
+
+// explainCloud tells of a node that has one source of credentials.
+func explainCloud(ctx context.Context, id identity.Identity, only credentials.Source, p aws.CredentialsProvider) (*explanation, error) {
+	e := &explanation{Identity: id.InstanceID + " in " + id.Region + ", by " + id.Type}
+	c, err := p.Retrieve(ctx)
+	for _, source := range credentials.Sources() {
+		x := explained{Source: string(source), Why: "not asked: a node of " + id.Type + " does not use it"}
+		switch {
+		case source == only && err != nil:
+			x.Why = err.Error()
+		case source == only:
+			x.Won, x.Why = true, c.Source
+		}
+		e.Sources = append(e.Sources, x)
+	}
+	if id.Type == config.EC2 && err != nil {
+		err = fmt.Errorf("%w; the agent falls back to default host management", err)
 	}
 	return e, err
 }
