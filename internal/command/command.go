@@ -84,6 +84,9 @@ func (s *Service) send(ctx context.Context, d Delivery) Verdict {
 		return Verdict{Code: mgs.AckParseError, Unhandled: true}
 	}
 	r, err := s.request(ctx, id, d)
+	if errors.Is(err, doc.ErrStore) && ctx.Err() != nil {
+		return Verdict{Code: mgs.AckClosed} // the next agent asks
+	}
 	if err != nil {
 		return s.refuse(d, mgs.AckParseError, err)
 	}

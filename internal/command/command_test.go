@@ -51,7 +51,7 @@ func (b *box) Put(e ...outbox.Entry) error {
 
 func service(q *queue, b *box) (*command.Service, *command.Replies) {
 	r := &command.Replies{Agent: doc.AgentInfo{Lang: "en-US", Name: "amazon-ssm-agent", OS: "linux", OSVer: "1", Version: "3.3.0.0"}, Clock: clock.NewFake(now), Outbox: b}
-	return command.New(command.Options{Queue: q, Replies: r, Clock: r.Clock, Log: slog.New(slog.DiscardHandler),
+	return command.New(command.Options{Queue: q, Replies: r, Clock: r.Clock, Log: slog.New(slog.DiscardHandler), Store: store{},
 		Node: job.Node{InstanceID: "mi-1", PlatformType: "linux"}, Orchestration: "/data/orchestration"}), r
 }
 
@@ -136,6 +136,41 @@ func TestRequest(t *testing.T) {
 	s.Accept(t.Context(), command.Delivery{JobID: "aws.ssm.c.mi-1", Topic: mgs.TopicCancelCommand, Content: `{"CancelMessageId":"` + jobID + `"}`})
 	if len(q.cancelled) != 1 || q.cancelled[0] != id {
 		t.Errorf("cancelled %q", q.cancelled)
+	}
+}
+
+// store is a Parameter Store that has one parameter, and is silent about another.
+type store struct{}
+
+func (store) GetParameters(ctx context.Context, names []string) ([]doc.StoreParameter, error) {
+	if names[0] == "silence" {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return []doc.StoreParameter{{Name: "motd", Selector: ":prod", Type: "String", Value: "hello"}}, nil
+}
+
+// TestReferences: plain parameters are part of the job, secrets stay references.
+func TestReferences(t *testing.T) {
+	t.Parallel()
+	accept := func(ctx context.Context, line string) (command.Verdict, *queue, *box) {
+		q, b := &queue{}, &box{}
+		s, _ := service(q, b)
+		return s.Accept(ctx, command.Delivery{JobID: jobID, Topic: mgs.TopicSendCommand, Content: strings.Replace(content, "echo hello", line, 1), Channel: job.ChannelMGS, Created: now}), q, b
+	}
+	v, q, _ := accept(t.Context(), "say {{ssm:motd:prod}} {{ssm-secure:key}}")
+	if v.Code != mgs.AckSuccessful || fmt.Sprint(q.got[0].Steps[0].Inputs) != "map[runCommand:[say hello {{ssm-secure:key}}]]" {
+		t.Errorf("%+v %+v", v, q.got)
+	}
+	v, q, b := accept(t.Context(), "{{ssm:other}}")
+	if v.Code != mgs.AckParseError || len(q.got) > 0 || len(b.entries) != 1 || !strings.Contains(b.entries[0].Content, "other: no such parameter") {
+		t.Errorf("%+v %+v %+v", v, q.got, b.entries)
+	}
+	// An agent that is told to stop leaves the command to the next one.
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if v, q, b := accept(ctx, "{{ssm:silence}}"); v.Code != mgs.AckClosed || len(q.got)+len(b.entries) > 0 {
+		t.Errorf("%+v %+v %+v", v, q.got, b.entries)
 	}
 }
 

@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -190,5 +191,46 @@ func TestErrorsAreTheAPIs(t *testing.T) {
 	var api smithy.APIError
 	if !errors.As(err, &api) || !strings.Contains(api.ErrorCode(), "MaxDocumentSizeExceeded") {
 		t.Errorf("a document of 10 MB: %v", err)
+	}
+}
+
+// TestRatesByTheStockCLI: one node at a time, and after the first error none.
+func TestRatesByTheStockCLI(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	a, b := p.node(&ssm.CreateActivationInput{}), p.node(&ssm.CreateActivationInput{})
+	for rates, want := range map[string]struct {
+		status string
+		errors int
+		of     string
+	}{
+		"1 0":     {"Failed", 1, "Failed Terminated"},
+		"50% 50%": {"Failed", 2, "Failed Failed"},
+	} {
+		concurrency, most, _ := strings.Cut(rates, " ")
+		var sent struct{ Command struct{ CommandId string } }
+		p.awsJSON(&sent, "ssm", "send-command", "--document-name", "AWS-RunShellScript", "--instance-ids", a.id, b.id, "--parameters", "commands=exit 3",
+			"--max-concurrency", concurrency, "--max-errors", most)
+		p.invocation(sent.Command.CommandId, a.id)
+		p.invocation(sent.Command.CommandId, b.id)
+		var listed struct {
+			Commands []struct {
+				Status, StatusDetails, MaxConcurrency, MaxErrors string
+				TargetCount, CompletedCount, ErrorCount          int
+			}
+		}
+		p.awsJSON(&listed, "ssm", "list-commands", "--command-id", sent.Command.CommandId)
+		c := listed.Commands[0]
+		if c.Status != want.status || c.StatusDetails != want.status || c.TargetCount != 2 || c.CompletedCount != 2 || c.ErrorCount != want.errors || c.MaxConcurrency+" "+c.MaxErrors != rates {
+			t.Errorf("%s: %+v", rates, c)
+		}
+		var details []string
+		for _, n := range []*node{a, b} {
+			details = append(details, aws.ToString(p.invocation(sent.Command.CommandId, n.id).StatusDetails))
+		}
+		slices.Sort(details)
+		if got := strings.Join(details, " "); got != want.of {
+			t.Errorf("%s: %s, want %s", rates, got, want.of)
+		}
 	}
 }

@@ -133,7 +133,16 @@ func TestParameterReferences(t *testing.T) {
 	if steps := p.command(n, "Outer", nil); len(steps) != 1 || steps[0].Status != "Success" || !strings.Contains(steps[0].Output, "inside second") {
 		t.Errorf("%+v", steps)
 	}
+	// A document of the local folder has the same values.
 	ran := filepath.Join(t.TempDir(), "ran")
+	local := text(object("schemaVersion", "2.2", "mainSteps", []any{say("one", "echo {{ssm:/lab/motd:prod}} >"+ran)}))
+	if err := os.WriteFile(filepath.Join(n.root, "var", "lib", "amazon", "ssm", "localcommands", "local.json"), []byte(local), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.file(ran, 1); got[0] != "first" {
+		t.Errorf("%q", got)
+	}
+	ran = filepath.Join(t.TempDir(), "never")
 	for name, tc := range map[string]struct{ line, want string }{
 		"Missing": {"echo {{ssm:none}}", "none: no such parameter"}, "Version": {"echo {{ssm:/lab/motd:9}}", "/lab/motd:9: no such parameter"},
 		"Label": {"echo {{ssm:/lab/motd:test}}", "/lab/motd:test: no such parameter"}, "Secret": {"echo {{ssm:secret}}", "SecureString"}, "List": {"echo x {{ssm:lines}}", "StringList"},

@@ -160,6 +160,9 @@ func (f *Folder) take(ctx context.Context, name string) (time.Duration, error) {
 	}
 	id := uuid.NewString()
 	r, err := f.request(ctx, f.path(name), info, name, id)
+	if errors.Is(err, doc.ErrStore) {
+		return 0, err
+	}
 	if err != nil {
 		if age := f.opt.Clock.Now().Sub(info.ModTime()); age >= 0 && age < young {
 			return young, nil
@@ -288,6 +291,9 @@ func (f *Folder) resumeOne(ctx context.Context, file, id string) (time.Duration,
 		return 0, err
 	}
 	r, err := f.request(ctx, path, info, strings.TrimSuffix(file, "."+id), id)
+	if errors.Is(err, doc.ErrStore) {
+		return 0, err
+	}
 	if err != nil {
 		f.opt.Log.Warn("a document in the local folder is not run", "file", shown(file), "error", err)
 		return every, f.move(path, f.path(invalid, file))

@@ -334,3 +334,33 @@ func FuzzName(f *testing.F) {
 		}
 	})
 }
+
+// away is a Parameter Store that cannot be reached until it is back.
+type away struct{ back bool }
+
+func (a *away) GetParameters(_ context.Context, names []string) ([]doc.StoreParameter, error) {
+	if !a.back {
+		return nil, errors.New("no route to host")
+	}
+	return []doc.StoreParameter{{Name: names[0], Type: "String", Value: "found"}}, nil
+}
+
+// TestStoreIsAway: a document that needs Parameter Store waits for it, and goes
+// nowhere meanwhile.
+func TestStoreIsAway(t *testing.T) {
+	t.Parallel()
+	b, store := newBench(t), &away{}
+	f := b.folder()
+	f.opt.Store = store
+	b.settle(f)
+	b.drop("refers", strings.Replace(good, "true", "{{ssm:motd}}", 1))
+	b.c.Advance(time.Hour) // it is whole
+	if wait := f.look(t.Context()); wait != again || len(b.got) > 0 || len(b.names(".")) != 1 || len(b.names(invalid)) > 0 {
+		t.Errorf("looked again after %v, submitted %v, left %q, invalid %q", wait, b.got, b.names("."), b.names(invalid))
+	}
+	store.back = true
+	f.look(t.Context())
+	if len(b.got) != 1 || len(b.names(".")) != 0 {
+		t.Errorf("%+v, left %q", b.got, b.names("."))
+	}
+}

@@ -201,8 +201,8 @@ func (m *Manager) Open(ctx context.Context, t mgs.AgentTask) error {
 		return context.Cause(ctx)
 	}
 	r, err := m.request(ctx, t)
-	if err != nil && !errors.Is(err, errRejected) {
-		return err
+	if err != nil && (!errors.Is(err, errRejected) || errors.Is(err, doc.ErrStore) && ctx.Err() != nil) {
+		return err // nothing is said of it: the next agent may be asked again
 	}
 	e := m.newEntry(r)
 	known, full := m.enter(e, err == nil)

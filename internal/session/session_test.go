@@ -93,6 +93,28 @@ func TestSubstitute(t *testing.T) {
 	}
 }
 
+// stopping is a Parameter Store that is asked while the agent is told to stop.
+type stopping struct{ stop context.CancelFunc }
+
+func (s stopping) GetParameters(ctx context.Context, _ []string) ([]doc.StoreParameter, error) {
+	s.stop()
+	return nil, context.Cause(ctx)
+}
+
+// TestStopWhileParametersAreFetched: the order is left to the next agent; there
+// is no outbox here that could take a refusal.
+func TestStopWhileParametersAreFetched(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	m := manager(stopping{cancel})
+	close(m.ready)
+	err := m.Open(ctx, mgs.AgentTask{Content: `{"SessionId":"ada-1","DocumentContent":{"schemaVersion":"1.0","sessionType":"InteractiveCommands","properties":{"linux":{"commands":"{{command}}"}},
+		"parameters":{"command":{"type":"String","default":"{{ssm:x}}"}}}}`})
+	if !errors.Is(err, doc.ErrStore) || m.Live() != 0 {
+		t.Errorf("%v, %d sessions", err, m.Live())
+	}
+}
+
 func FuzzRequest(f *testing.F) {
 	f.Add(`{"SessionId":"ada-1","DocumentContent":{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{"shellProfile":{"linux":"{{x}}"}},"parameters":{"x":{"type":"String","default":"y"}}}}`)
 	f.Add(`{"SessionId":"ada-1","DocumentContent":{"schemaVersion":"1.0","sessionType":"InteractiveCommands","properties":{"linux":{"commands":"{{command}}"}},"parameters":{"command":{"type":"String","default":"y"}}}}`)

@@ -15,6 +15,7 @@ func TestShares(t *testing.T) {
 		n, concurrent, errs int
 	}{
 		{"1", 10, 1, 1}, {"50", 10, 50, 50}, {"10%", 10, 1, 1}, {"10%", 5, 1, 0}, {"25%", 5, 2, 1}, {"100%", 7, 7, 7}, {"0", 3, 1, 0}, {"0%", 3, 1, 0},
+		{"33%", 10, 4, 3}, {"1%", 1000, 10, 10}, {"1%", 99, 1, 0}, {"99%", 100, 99, 99}, {"9999999", 3, 9999999, 9999999},
 	} {
 		if got := share(tc.text, tc.n, 1); got != tc.concurrent {
 			t.Errorf("MaxConcurrency %s of %d is %d, want %d", tc.text, tc.n, got, tc.concurrent)
@@ -74,6 +75,34 @@ func TestMaxConcurrency(t *testing.T) {
 			}
 			b.wantCommand(id, "Success", Success)
 		})
+	}
+}
+
+// TestDefaultRates: without a word it is 50 nodes at once, and the first error
+// stops the rest.
+func TestDefaultRates(t *testing.T) {
+	t.Parallel()
+	const n = 60
+	b := newBench(t, n)
+	id := b.send(toAll("Two"))
+	at := b.ready(n)
+	if len(at) != 50 {
+		t.Fatalf("%d nodes get the command at first, want 50", len(at))
+	}
+	for _, i := range at {
+		b.must(b.Ack(t.Context(), nodeID(i), MessageID(id, nodeID(i))))
+	}
+	b.reply(at[0], id, doc.Reply{DocumentStatus: doc.Failed})
+	if more := b.ready(n); len(more) > 0 {
+		t.Errorf("nodes %v get it after an error", more)
+	}
+	for _, i := range at[1:] {
+		b.reply(i, id, doc.Reply{DocumentStatus: doc.Success})
+	}
+	b.wantCommand(id, "Failed", Failed)
+	c := b.command(id)
+	if c.MaxConcurrency != "50" || c.MaxErrors != "0" || c.TargetCount != n || c.CompletedCount != n || c.ErrorCount != 1 || c.DeliveryTimedOutCount != 0 {
+		t.Errorf("%+v", c)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 // Sentinels of Parameter Store references.
 var (
+	ErrStore        = errors.New("Parameter Store cannot be asked") // now; the document may be right
 	ErrStoreName    = errors.New("invalid Parameter Store name")
 	ErrSecureString = errors.New("SecureString parameter is not allowed in a document")
 	ErrStringList   = errors.New("StringList parameter cannot be used as String")
@@ -110,7 +111,7 @@ func (r *references) fetch(ctx context.Context, names map[string]bool) error {
 	for batch := range slices.Chunk(want, storeBatch) {
 		found, err := r.store.GetParameters(ctx, batch)
 		if err != nil {
-			return fmt.Errorf("read Parameter Store: %w", err)
+			return fmt.Errorf("%w: %w", ErrStore, err)
 		}
 		for _, name := range batch {
 			p, ok := match(name, found)
