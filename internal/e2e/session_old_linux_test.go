@@ -42,7 +42,7 @@ type stranger struct {
 func (p *plane) stranger(n *node, version, port string) *stranger {
 	p.t.Helper()
 	out, err := p.sdk().StartSession(p.t.Context(), &ssm.StartSessionInput{Target: &n.id,
-		DocumentName: aws.String("AWS-StartPortForwardingSession"), Parameters: map[string][]string{"portNumber": {port}}})
+		DocumentName: aws.String(idlePort), Parameters: map[string][]string{"portNumber": {port}}})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -211,6 +211,10 @@ func idleTime(t *testing.T) time.Duration {
 	return d
 }
 
+// idlePort is a document whose sessions may be idle for an hour: 20 minutes end
+// those of the service's.
+const idlePort = "IdlePort"
+
 // TestIdleTunnels: clients of every age find their connection as they left it,
 // after longer than the time in which a peer that expects signs of life gives
 // up.
@@ -235,6 +239,8 @@ func TestIdleTunnels(t *testing.T) {
 			}()
 		}
 	}()
+	p.session(idlePort, `{"schemaVersion":"1.0","description":"x","sessionType":"Port","inputs":{"idleSessionTimeout":"60"},
+		"parameters":{"portNumber":{"type":"String"}},"properties":{"portNumber":"{{ portNumber }}","type":"LocalPortForwarding"}}`)
 	ends := map[string]io.ReadWriter{}
 	clients := map[string]*stranger{}
 	for _, version := range []string{"1.1.69", "1.1.70", "1.2.331.0", "1.2.339.0", "1.3.0.0"} {
