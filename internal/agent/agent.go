@@ -37,6 +37,9 @@ type Machine struct {
 	FS    fsys.FS
 	// Lock is secfile.Lock: the audit log has several writers.
 	Lock func(file string) (unlock func(), err error)
+	// Given is where the service manager puts the service's credentials;
+	// empty: nowhere.
+	Given string
 	// Hardware is what the fingerprint compares.
 	Hardware identity.Hardware
 	// Ambient finds the credentials of a custom identity; nil: there are none.
@@ -111,6 +114,7 @@ const lockPatience = 5 * time.Second
 // Workers that run when it ends are left running for the next agent.
 func (a *Agent) Run(ctx context.Context, ready func()) error {
 	v := vault.New(a.opt.Machine.FS, a.opt.Machine.Paths.Data)
+	v.TakeFrom(a.opt.Machine.Given)
 	id, key, err := identity.Resolve(ctx, a.cfg, v, a.opt.Machine.Cloud)
 	if err != nil {
 		return err

@@ -9,10 +9,12 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 )
 
@@ -139,6 +141,29 @@ func TestTakeOverFromStock(t *testing.T) {
 	n.line("control channel open")
 	if again := n.print(); again.Fingerprint != stockPrint {
 		t.Errorf("%+v", again)
+	}
+}
+
+// TestRegistrationFromTheServiceManager: with the private key among the
+// service's credentials nothing of it is in the vault, and what the node runs
+// is not told where it is.
+func TestRegistrationFromTheServiceManager(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	n := p.node(&ssm.CreateActivationInput{})
+	n.term()
+	given := t.TempDir()
+	if err := os.Rename(n.vault("Store/RegistrationKey"), filepath.Join(given, "ssmagent.RegistrationKey")); err != nil {
+		t.Fatal(err)
+	}
+	n.program = startAs(t, exec.Command("/usr/bin/env", "CREDENTIALS_DIRECTORY="+given, filepath.Join(bin, "amazon-ssm-agent"), "-root", n.root))
+	n.line("control channel open")
+	inv := p.invocation(p.send(n.id, "echo at ${CREDENTIALS_DIRECTORY:-nowhere}"), n.id)
+	if out := aws.ToString(inv.StandardOutputContent); out != "at nowhere\n" {
+		t.Errorf("%s: %q", inv.Status, out)
+	}
+	if _, err := os.Stat(n.vault("Store/RegistrationKey")); !os.IsNotExist(err) {
+		t.Errorf("the key is in the vault again: %v", err)
 	}
 }
 

@@ -43,6 +43,9 @@ func (p *Provider) rotateIfDue(ctx context.Context) {
 	if err == nil && old.InstanceID != p.o.Identity.InstanceID {
 		err = fmt.Errorf("the vault now holds the registration of %.80q; restart the agent", old.InstanceID)
 	}
+	if err == nil && p.o.Vault.Given(vault.RegistrationKey) {
+		err = fmt.Errorf("it %w", vault.ErrGiven)
+	}
 	var fresh *rsa.PrivateKey
 	if err == nil {
 		fresh, err = p.o.replaceKey(ctx, old, key, print)

@@ -1,11 +1,15 @@
 package identity
 
 import (
+	"bytes"
 	"crypto/rsa"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
+	"ssmagent/internal/fsys"
 	"ssmagent/internal/fsys/fsystest"
 	"ssmagent/internal/vault"
 )
@@ -124,4 +128,30 @@ func TestRotationOnBadDisk(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestGivenKeyIsNotRotated: a key that cannot be stored is not made known to
+// the service, whatever asks for a new one.
+func TestGivenKeyIsNotRotated(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, s *service, o Options, disk *fsystest.Disk) {
+		const dir = "/run/credentials/agent"
+		if err := fsys.MkdirAll(disk, dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, disk, dir+"/ssmagent.RegistrationKey", []byte(read(t, disk, "/data/Vault/Store/RegistrationKey")))
+		o.Vault.TakeFrom(dir)
+		s.update = true
+		var told bytes.Buffer
+		o.Log = slog.New(slog.NewTextHandler(&told, nil))
+		stop := running(t, NewProvider(o))
+		after(2 * time.Hour)
+		stop()
+		if n := s.count("UpdateManagedInstancePublicKey"); n != 0 || s.count(tokenOp) == 0 {
+			t.Errorf("%d new keys, %d tokens", n, s.count(tokenOp))
+		}
+		if !strings.Contains(told.String(), "service manager's credentials") {
+			t.Errorf("nobody was told: %s", told.String())
+		}
+	})
 }

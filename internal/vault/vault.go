@@ -47,6 +47,8 @@ type Vault struct {
 	fs  fsys.FS
 	dir string
 	mu  sync.Mutex
+
+	given string // the service manager's folder of credentials; empty: none
 }
 
 // New returns the vault below data, an absolute path. It touches nothing.
@@ -67,6 +69,10 @@ func (v *Vault) Get(key string) ([]byte, error) {
 
 // get also says whether the value had a sum.
 func (v *Vault) get(key string) (value []byte, summed bool, err error) {
+	if v.Given(key) {
+		value, err = v.getGiven(key)
+		return value, true, err
+	}
 	if err := v.checkDirs(); err != nil {
 		return nil, false, err
 	}
@@ -123,6 +129,9 @@ func (v *Vault) Put(key string, value []byte) error {
 }
 
 func (v *Vault) put(key string, value []byte) error {
+	if v.Given(key) {
+		return fmt.Errorf("vault: %s %w", key, ErrGiven)
+	}
 	if err := v.makeDirs(); err != nil {
 		return err
 	}
@@ -144,6 +153,9 @@ func (v *Vault) put(key string, value []byte) error {
 func (v *Vault) Delete(key string) error {
 	if err := checkKey(key); err != nil {
 		return err
+	}
+	if v.Given(key) {
+		return fmt.Errorf("vault: %s %w", key, ErrGiven)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -84,7 +84,7 @@ func machine(root string, p platform.Paths) (agent.Machine, error) {
 	}
 	return agent.Machine{
 		Info: platform.Read, Paths: p, FS: fileSystem(root), Lock: secfile.Lock, Hardware: fingerprint.Read, Ambient: ambient, Cloud: connect.Cloud(),
-		Executable: exe, Env: os.Environ(), Stderr: os.Stderr,
+		Executable: exe, Given: os.Getenv("CREDENTIALS_DIRECTORY"), Env: os.Environ(), Stderr: os.Stderr,
 		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Listen: ipc.Listen, CheckPeer: ipc.CheckPeer, Reboot: restart, Watch: watch.Dir,
 		Network: network.Changes, SharedCredentials: sharedCredentials(root),
 	}, nil
