@@ -143,7 +143,7 @@ func (e estate) disk(t *testing.T, change ...string) *fsystest.Disk {
 // who is what an agent finds at its start, up to the first token call.
 func (e estate) who(ctx context.Context, disk *fsystest.Disk, cfg config.Config) (identity.Identity, *rsa.PrivateKey, string, error) {
 	v := vault.New(disk, "/data")
-	id, key, err := identity.Resolve(ctx, cfg, v, nil)
+	id, key, err := identity.Resolve(ctx, cfg, v, identity.Cloud{})
 	if err != nil || key == nil {
 		return id, key, "", err
 	}
