@@ -90,13 +90,13 @@ func TestReadAndPaths(t *testing.T) {
 	if below.Root != root || DefaultPaths().Root != "" {
 		t.Errorf("roots %q %q", below.Root, DefaultPaths().Root)
 	}
-	for _, p := range []string{below.ConfigFile, below.Data, below.Logs, below.LocalCommands, below.IPC, below.ControlPlane} {
+	for _, p := range []string{below.ConfigFile, below.Data, below.Logs, below.LocalCommands, below.Packages, below.PackageLocks, below.PackageManifests, below.IPC, below.ControlPlane} {
 		if rel, err := filepath.Rel(root, p); err != nil || !filepath.IsLocal(rel) || rel == "." {
 			t.Errorf("%s is not below %s", p, root)
 		}
 	}
 	d := DefaultPaths()
-	for _, p := range []string{d.ConfigFile, d.Data, d.Logs, d.LocalCommands, d.IPC, d.ControlPlane, d.DefaultWorkDir} {
+	for _, p := range []string{d.ConfigFile, d.Data, d.Logs, d.LocalCommands, d.Packages, d.PackageLocks, d.PackageManifests, d.IPC, d.ControlPlane, d.DefaultWorkDir} {
 		if !filepath.IsAbs(p) {
 			t.Errorf("%q is not absolute", p)
 		}

@@ -25,6 +25,8 @@ type Paths struct {
 	Recordings      string // of terminals
 	Audit           string // who did what
 	LocalCommands   string // offline documents
+	// Packages holds what was installed, by package and version.
+	Packages, PackageLocks, PackageManifests string
 	// IPC holds the agent's local sockets (directory 0700).
 	IPC string
 	// DefaultWorkDir is where scripts run that name no directory.

@@ -88,5 +88,9 @@ func pathsBelow(dir string) Paths {
 		IPC:             at("var/lib/amazon/ssm/ipc"),
 		DefaultWorkDir:  filepath.Clean(dir),
 		ControlPlane:    at("var/lib/ssm-local"),
+
+		Packages:         at("var/lib/amazon/ssm/packages"),
+		PackageLocks:     at("var/lib/amazon/ssm/locks/packages"),
+		PackageManifests: at("var/lib/amazon/ssm/manifests"),
 	}
 }

@@ -44,7 +44,9 @@ func TestStockPlaces(t *testing.T) {
 	t.Parallel()
 	want := Paths{
 		ConfigFile: "/etc/amazon/ssm/amazon-ssm-agent.json", Data: "/var/lib/amazon/ssm", RuntimeConfig: "/var/lib/amazon/ssm/runtimeconfig/identity_config.json", HostCredentials: "/var/lib/amazon/ssm/credentials", Logs: "/var/log/amazon/ssm",
-		LocalCommands: "/var/lib/amazon/ssm/localcommands", IPC: "/var/lib/amazon/ssm/ipc", DefaultWorkDir: "/usr/bin",
+		LocalCommands: "/var/lib/amazon/ssm/localcommands",
+		Packages:      "/var/lib/amazon/ssm/packages", PackageLocks: "/var/lib/amazon/ssm/locks/packages", PackageManifests: "/var/lib/amazon/ssm/manifests",
+		IPC: "/var/lib/amazon/ssm/ipc", DefaultWorkDir: "/usr/bin",
 		ControlPlane: "/var/lib/ssm-local", Recordings: "/var/lib/amazon/ssm/recordings", Audit: "/var/lib/amazon/ssm/audit",
 	}
 	if got := DefaultPaths(); got != want {

@@ -90,5 +90,9 @@ func paths(programFiles, programData string) Paths {
 		LocalCommands:   filepath.Join(ssm, "LocalCommands"),
 		IPC:             filepath.Join(ssm, "InstanceData", "ipc"),
 		ControlPlane:    filepath.Join(programData, "ssm-local"),
+
+		Packages:         filepath.Join(ssm, "Packages"),
+		PackageLocks:     filepath.Join(ssm, "Locks", "Packages"),
+		PackageManifests: filepath.Join(programFiles, "Amazon", "SSM", "Manifests"),
 	}
 }

@@ -21,7 +21,7 @@ func module() Rules {
 				"internal/clock", "internal/fsys", "internal/sigv4", "platform", "platform/proc", "platform/ipc", "platform/quickio", "platform/reboot", "platform/watch", "platform/network",
 				"service", "fingerprint", "platform/tty", "internal/arch", "internal/environ", "internal/words", "internal/mux", "internal/session/destination",
 				"internal/seal",
-				"internal/wire/s3", "internal/wire/logs", "internal/wire/manifest"},
+				"internal/wire/s3", "internal/wire/logs", "internal/wire/manifest", "internal/archive", "platform/distro"},
 			// 1: pure logic over the words, and the seams above a seam
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
 				"internal/config", "internal/socket", "internal/imds", "internal/controlplane/store", "internal/transfer", "internal/paramstore", "platform/proc/proctest",
@@ -34,13 +34,13 @@ func module() Rules {
 				"internal/record/recording", "internal/record/audit",
 				"internal/session/terminal", "internal/credentials",
 				"internal/step/tool"},
-			{"internal/upload", "internal/sharing"},
+			{"internal/upload", "internal/sharing", "internal/depot"},
 			// 3: doing
 			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/session", "internal/session/channel",
 				"internal/controlplane/auth", "internal/controlplane/nodes", "internal/controlplane/documents",
 				"internal/controlplane/kms", "internal/controlplane/parameters", "internal/datakey",
 				"internal/controlplane/logs", "internal/session/transcript",
-				"internal/step/content", "internal/step/rundocument", "internal/step/domainjoin", "internal/step/docker"},
+				"internal/step/content", "internal/step/rundocument", "internal/step/domainjoin", "internal/step/docker", "internal/step/packages"},
 			// 4: flows
 			{"internal/worker", "internal/session/worker", "internal/command", "internal/offline", "internal/localapi", "internal/session", "internal/controlplane/commands",
 				"internal/services",

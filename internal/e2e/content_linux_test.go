@@ -28,6 +28,12 @@ type outcome struct {
 // what became of its steps.
 func (p *plane) command(n *node, document string, parameters map[string]any) []outcome {
 	p.t.Helper()
+	return p.steps(p.order(n, document, parameters))
+}
+
+// order sends a document by the stock CLI and returns the command's id.
+func (p *plane) order(n *node, document string, parameters map[string]any) string {
+	p.t.Helper()
 	if parameters == nil {
 		parameters = map[string]any{}
 	}
@@ -37,10 +43,16 @@ func (p *plane) command(n *node, document string, parameters map[string]any) []o
 	}
 	var sent struct{ Command struct{ CommandId string } }
 	p.awsJSON(&sent, "ssm", "send-command", "--document-name", document, "--instance-ids", n.id, "--parameters", string(b))
+	return sent.Command.CommandId
+}
+
+// steps waits for the end of a command and returns what became of its steps.
+func (p *plane) steps(id string) []outcome {
+	p.t.Helper()
 	c := p.sdk() // the CLI takes long to start
 	var steps []outcome
-	eventually(p.t, document+" to end", func() bool {
-		out, err := c.ListCommandInvocations(p.t.Context(), &ssm.ListCommandInvocationsInput{CommandId: &sent.Command.CommandId, Details: true})
+	eventually(p.t, "command "+id+" to end", func() bool {
+		out, err := c.ListCommandInvocations(p.t.Context(), &ssm.ListCommandInvocationsInput{CommandId: &id, Details: true})
 		if err != nil || len(out.CommandInvocations) != 1 || !slices.Contains([]types.CommandInvocationStatus{"Success", "Failed", "TimedOut", "Cancelled"}, out.CommandInvocations[0].Status) {
 			return false
 		}

@@ -39,8 +39,17 @@ type Node struct {
 	// SharedProfile; empty: nowhere.
 	SharedFile    string `json:",omitempty"`
 	SharedProfile string `json:",omitempty"`
+	// Packages is where packages lie.
+	Packages Packages `json:",omitzero"`
 	// Services is where steps find the services of AWS.
 	Services Services `json:",omitzero"`
+}
+
+// Packages are the directories of packages on the node.
+type Packages struct {
+	Dir       string `json:",omitempty"` // content and state
+	Locks     string `json:",omitempty"`
+	Manifests string `json:",omitempty"`
 }
 
 // Services is how a worker reaches the services of AWS. There is nothing

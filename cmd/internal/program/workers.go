@@ -4,21 +4,26 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"ssmagent/internal/clock"
+	"ssmagent/internal/depot"
 	"ssmagent/internal/environ"
 	"ssmagent/internal/job"
 	"ssmagent/internal/services"
+	"ssmagent/internal/ssmclient"
 	"ssmagent/internal/step"
 	"ssmagent/internal/step/content"
 	"ssmagent/internal/step/docker"
 	"ssmagent/internal/step/domainjoin"
+	"ssmagent/internal/step/packages"
 	"ssmagent/internal/step/rundocument"
 	"ssmagent/internal/step/runscript"
 	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/worker"
+	"ssmagent/platform/distro"
 	"ssmagent/platform/ipc"
 	"ssmagent/platform/proc"
 	"ssmagent/platform/secfile"
@@ -56,10 +61,17 @@ func plugins(r job.Request, creds aws.CredentialsProvider) step.Set {
 	scripts.Interpreter = noShell()
 	set["aws:runDockerAction"] = docker.Action{Exec: scripts.Exec, FindProgram: find}
 	set["aws:configureDocker"] = docker.Configure{Exec: scripts.Exec, FindProgram: find, Platform: r.Node.PlatformName}
-	set["aws:downloadContent"] = content.Plugin{
+	download := content.Plugin{
 		HTTP: calls.HTTP, Credentials: creds, Region: r.Node.Region, S3: r.Node.Services.S3, UserAgent: r.Node.Services.UserAgent,
 		Secret: calls.Parameters().Secret, Document: calls.Document, Start: proc.Start, Env: withHome(env), Clock: clock.Real{},
 		FindProgram: find,
+	}
+	set["aws:downloadContent"] = download
+	set["aws:configurePackage"] = packages.Plugin{
+		Depot: depot.Depot{FS: secfile.OS(), Clock: clock.Real{}, Dir: r.Node.Packages.Dir, Locks: r.Node.Packages.Locks, Manifests: r.Node.Packages.Manifests,
+			TryLock: secfile.TryLock, Locked: secfile.ErrLocked},
+		Call: calls.Call, Refused: ssmclient.Code, Fetch: download.Fetch, Scripts: set, System: distro.Read, Architecture: runtime.GOARCH,
+		InstanceID: r.Node.InstanceID, Region: r.Node.Region, Env: env, Clock: clock.Real{},
 	}
 	if r.Node.PlatformType == doc.Linux {
 		set["aws:domainJoin"] = domainjoin.Plugin{Region: r.Node.Region, Env: append(withHome(env), r.Node.Variables()...), Shell: "/bin/sh", Start: proc.Start, Clock: clock.Real{}}
@@ -83,10 +95,8 @@ func withHome(env []string) []string {
 // step says so and fails: skipping it, as for a platform without a handler,
 // would report a success that is none.
 func later() map[string]string {
-	script := "is not supported by ssmagent " + version + ": run the step with a script, or on a node with the stock agent"
 	flow := ", which ssmagent " + version + " does not have yet: run the document on a node with the stock agent until then"
 	return map[string]string{
-		"aws:configurePackage":   script,
 		"aws:softwareInventory":  "needs the agent's inventory" + flow,
 		"aws:refreshAssociation": "needs the agent's associations" + flow,
 		"aws:updateSsmAgent":     "needs the agent's updater" + flow,

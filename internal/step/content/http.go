@@ -76,6 +76,23 @@ func (p Plugin) http(ctx context.Context, i httpInfo, to *destination) error {
 	})
 }
 
+// Fetch gets a file from an address that a service gave and hands its body to
+// take, which is called again when the answer broke off.
+func (p Plugin) Fetch(ctx context.Context, address string, take func(io.Reader) error) error {
+	h, err := p.following(false)
+	if err != nil {
+		return err
+	}
+	return p.exchange(ctx, h, func(ctx context.Context) (*http.Request, error) {
+		return http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	}, func(resp *http.Response) error {
+		if err := expect(resp, http.StatusOK); err != nil {
+			return err
+		}
+		return take(resp.Body)
+	})
+}
+
 // digest asks for the server's challenge and answers it in r.
 func (p Plugin) digest(ctx context.Context, h *http.Client, r *http.Request, name, password string) error {
 	probe, err := http.NewRequestWithContext(ctx, r.Method, r.URL.String(), nil)
