@@ -11,7 +11,7 @@ TOOLS   := $(CURDIR)/build/tools
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: build run test test-unit test-e2e bench soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 clean help
+.PHONY: build run test test-unit test-e2e test-install bench soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 clean help
 
 build: build-$(HOST) ## build for this machine into bin/<os>_<arch>/
 
@@ -55,7 +55,7 @@ run: build ## the main job on this machine, nothing outside ./.run changed (ONCE
 	exec bin/$(HOST)/ssm-local demo -root ./.run $(if $(ONCE),-once)
 
 test: ## everything that can run here; a table at the end names what could not
-	scripts/test.sh test-unit test-e2e
+	scripts/test.sh test-unit test-e2e test-install
 
 test-unit: ## unit and property tests
 	go test -timeout 4m $$(go list ./... | grep -v /e2e)
@@ -63,7 +63,12 @@ test-unit: ## unit and property tests
 test-e2e: build ## real processes over real sockets, driven by other people's clients
 	scripts/need.sh asciinema aws node npm tmux ssh sshd ssh-keygen vi less top rsync ip unshare
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin $(TOOLS)/npm/node_modules
-	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m ./internal/e2e/...
+	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m -skip '^TestInstall' ./internal/e2e/...
+
+test-install: build ## real accounts, sudo and shells in a root of its own; needs root
+	scripts/need.sh aws nsenter unshare useradd visudo
+	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin
+	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m -run '^TestInstall' ./internal/e2e/
 
 bench: build $(TOOLS)/session-manager-plugin ## timings and sizes of the real processes, into build/bench.json
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go run ./cmd/internal/bench -plugin $(TOOLS)/session-manager-plugin -out build/bench.json
@@ -77,7 +82,7 @@ fuzz: ## every decoder's fuzz test for FUZZTIME (60s each)
 	scripts/fuzz.sh $(FUZZTIME)
 
 lint: $(TOOLS)/golangci-lint ## gofmt, vet for both systems, golangci-lint for both, race detector
-	@test -z "$$(gofmt -l cmd internal platform service shell fingerprint)" || { echo 'gofmt: run make fmt'; gofmt -l cmd internal platform service shell fingerprint; exit 1; }
+	@test -z "$$(gofmt -l cmd internal platform service shell users fingerprint)" || { echo 'gofmt: run make fmt'; gofmt -l cmd internal platform service shell users fingerprint; exit 1; }
 	go vet ./... && GOOS=windows go vet ./...
 	$(TOOLS)/golangci-lint run ./... && GOOS=windows $(TOOLS)/golangci-lint run ./...
 	CGO_ENABLED=1 go test -race $$(go list ./... | grep -v /e2e)
@@ -95,7 +100,7 @@ $(TOOLS)/npm/node_modules: tools/npm/package.json tools/npm/package-lock.json
 	touch $@
 
 fmt: ## format the sources
-	gofmt -w cmd internal platform service shell fingerprint
+	gofmt -w cmd internal platform service shell users fingerprint
 
 clean: ## remove what builds and runs left here
 	rm -rf bin build .run

@@ -11,7 +11,9 @@ package() {
 	sshd) echo openssh-server ;;
 	ip) echo iproute2 ;;
 	top) echo procps ;;
-	unshare) echo util-linux ;;
+	unshare | nsenter) echo util-linux ;;
+	useradd) echo passwd ;;
+	visudo) echo sudo ;;
 	vi) echo vim-tiny ;;
 	*) echo "$1" ;;
 	esac

@@ -16,6 +16,7 @@ import (
 	"ssmagent/internal/session"
 	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/wire/mgs"
+	"ssmagent/users"
 )
 
 // sessions is the part that serves what people open on this node.
@@ -32,7 +33,7 @@ func (a *Agent) sessions(dir string, id identity.Identity, creds aws.Credentials
 	if err != nil {
 		return nil, err
 	}
-	m := a.opt.Machine
+	m, u := a.opt.Machine, a.cfg.SSMAgent.SessionUser
 	return session.New(session.Options{
 		Dir: dir, FS: m.FS, Clock: a.opt.Clock, Log: a.log, Outbox: box, Channel: control.ChannelMGS,
 		Node: session.Node{
@@ -42,7 +43,9 @@ func (a *Agent) sessions(dir string, id identity.Identity, creds aws.Credentials
 			Records: a.records(), Denied: a.cfg.Mgs.DeniedPortForwardingRemoteIPs, StockPayload: a.stockPayload(endpoint),
 			Logging:   logging,
 			AsInvoker: m.Paths.Root != "" || a.cfg.Agent.ContainerMode,
-			KMS:       session.KMS{Endpoint: keys, Region: a.cfg.SigningRegion(config.ServiceKMS, id.Region), Acknowledge: a.cfg.Kms.RequireKMSChallengeResponse},
+			Data:      m.Paths.Data, LoginShells: a.cfg.SSMAgent.LoginShells,
+			User: users.Wish{UID: u.UID, GID: u.GID, System: u.System, Home: u.Home, Shell: u.Shell, Groups: u.Groups, Sudo: u.Sudo},
+			KMS:  session.KMS{Endpoint: keys, Region: a.cfg.SigningRegion(config.ServiceKMS, id.Region), Acknowledge: a.cfg.Kms.RequireKMSChallengeResponse},
 		},
 		Limit: a.cfg.Mgs.SessionWorkersLimit, Audit: log, Store: values,
 		Credentials: func(ctx context.Context) (link.Credentials, error) { return link.Borrow(ctx, creds) },

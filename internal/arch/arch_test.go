@@ -28,9 +28,10 @@ func module() Rules {
 				"internal/wire/kms",
 				"internal/record/asciicast",
 				"internal/session/port"},
+			{"users"},
 			// 2: state and calls
 			{"internal/link", "internal/vault", "internal/outbox", "internal/ssmclient", "internal/engine", "internal/step/runscript",
-				"internal/controlplane/api", "internal/controlplane/pki", "shell/shelltest",
+				"internal/controlplane/api", "internal/controlplane/pki", "shell/shelltest", "users/userstest",
 				"internal/record/recording", "internal/record/audit",
 				"internal/session/terminal", "internal/credentials",
 				"internal/step/tool"},

@@ -145,6 +145,21 @@ type SSMAgent struct {
 	Audit Audit
 	// Commands rules what is kept of commands, besides their age.
 	Commands Commands
+	// SessionUser is the account of sessions, where the agent makes it.
+	SessionUser SessionUser
+	// LoginShells has sessions begin as under `su -`: in the account's own shell,
+	// as a login shell, with an environment of its own.
+	LoginShells bool
+}
+
+// SessionUser rules how the account ssm-user is made. One that is there is
+// taken as it is.
+type SessionUser struct {
+	UID, GID    int    // 0: the system chooses
+	System      bool   // ids from the range of system accounts
+	Home, Shell string // empty: the system's defaults
+	Groups      []string
+	Sudo        bool // everything, without a password
 }
 
 // Commands rules the orchestration directories of commands. 0 is no end, as in
@@ -222,7 +237,7 @@ func Default() Config {
 		Identity: Identity{ConsumptionOrder: []string{OnPrem, EC2, Custom}},
 		SSMAgent: SSMAgent{
 			Recordings: Recordings{Mode: RecordOn, WhenFailing: FailContinue, MaxAgeHours: 336, MaxMiB: 1024, MaxCount: 1000},
-			Audit:      Audit{MaxMiB: 256},
+			Audit:      Audit{MaxMiB: 256}, SessionUser: SessionUser{Sudo: true},
 		},
 	}
 }

@@ -173,7 +173,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		`line 4: Agent: must be a JSON object, { … }`,
 		`line 5: Identity.ConsumptionOrder: must be a list of strings, not "EC2"`,
 		`line 7: Identity.CustomIdentities[1].InstanceID: must be a string, not 7`,
-		`line 8: ssmagent.CaBundel: there is no such setting; known here: CABundle, UseFIPSEndpoint, UseDualStackEndpoint, LargePayloads, LogsEndpoint, Recordings, Audit, Commands`,
+		`line 8: ssmagent.CaBundel: there is no such setting; known here: CABundle, UseFIPSEndpoint, UseDualStackEndpoint, LargePayloads, LogsEndpoint, Recordings, Audit, Commands, SessionUser, LoginShells`,
 		`line 9: ssmagent.CABundle: "relative.pem" must be an absolute path of a PEM file`,
 	}
 	want = slices.Insert(want, 6, `line 10: ssmagent.Recordings.MaxMB: there is no such setting; known here: Mode, WhenFailing, MaxAgeHours, MaxMiB, MaxCount`,
@@ -300,7 +300,26 @@ func TestRecordSettings(t *testing.T) {
 		t.Errorf("%+v %v", c.SSMAgent, w)
 	}
 	c, w = load(t, `{"ssmagent":{"Recordings":{"Mode":"sometimes","WhenFailing":"panic","MaxAgeHours":-1,"MaxMiB":9999999999,"MaxCount":-1},"Audit":{"MaxMiB":0}}}`)
-	if c.SSMAgent != Default().SSMAgent || len(w) != 6 {
+	if !cmp.Equal(c.SSMAgent, Default().SSMAgent) || len(w) != 6 {
 		t.Errorf("%+v %v", c.SSMAgent, w)
+	}
+}
+
+// TestSessionUser: what the tools that make accounts would misread is refused.
+func TestSessionUser(t *testing.T) {
+	t.Parallel()
+	c, w := load(t, `{"ssmagent":{"LoginShells":true,"SessionUser":{"UID":900,"GID":901,"System":true,"Home":"/srv/ssm","Shell":"/bin/zsh","Groups":["wheel","dialout"],"Sudo":false}}}`)
+	want := SessionUser{UID: 900, GID: 901, System: true, Home: "/srv/ssm", Shell: "/bin/zsh", Groups: []string{"wheel", "dialout"}}
+	if d := cmp.Diff(want, c.SSMAgent.SessionUser); d != "" || !c.SSMAgent.LoginShells || len(w) > 0 {
+		t.Error(d, w)
+	}
+	if c, w = load(t, `{"ssmagent":{"SessionUser":{"UID":-1,"GID":4294967295}}}`); !cmp.Equal(c.SSMAgent.SessionUser, SessionUser{Sudo: true}) || len(w) != 2 {
+		t.Errorf("%+v %v", c.SSMAgent.SessionUser, w)
+	}
+	for field, value := range map[string]string{"Home": `"home"`, "Shell": `"/bin/a:b"`, "Groups": `["wheel","-r"]`, "Sudo": `"yes"`} {
+		_, _, err := Load(strings.NewReader(`{"ssmagent":{"SessionUser":{"` + field + `":` + value + `}}}`))
+		if err == nil || !strings.Contains(err.Error(), "ssmagent.SessionUser."+field) {
+			t.Errorf("%s %s: %v", field, value, err)
+		}
 	}
 }

@@ -30,8 +30,24 @@ func (d *decoder) correct(c *Config) {
 	}
 	d.lists(c, def)
 	d.endpoints(*c)
+	d.sessionUser(c.SSMAgent.SessionUser)
 	if b := c.SSMAgent.CABundle; b != "" && !filepath.IsAbs(b) {
 		d.fail(d.lines["ssmagent.CABundle"], "ssmagent.CABundle", "%q must be an absolute path of a PEM file", b)
+	}
+}
+
+// sessionUser refuses what the tools that make accounts would take for
+// something else.
+func (d *decoder) sessionUser(u SessionUser) {
+	for _, dir := range []struct{ field, path string }{{"ssmagent.SessionUser.Home", u.Home}, {"ssmagent.SessionUser.Shell", u.Shell}} {
+		if dir.path != "" && (!strings.HasPrefix(dir.path, "/") || strings.ContainsFunc(dir.path, func(r rune) bool { return r < ' ' || r == ':' })) {
+			d.fail(d.lines[dir.field], dir.field, "%q must be an absolute path without colons", dir.path)
+		}
+	}
+	for _, g := range u.Groups {
+		if g == "" || g[0] == '-' || strings.ContainsFunc(g, func(r rune) bool { return r <= ' ' || strings.ContainsRune(":,/", r) }) {
+			d.fail(d.lines["ssmagent.SessionUser.Groups"], "ssmagent.SessionUser.Groups", "%.64q is no name of a group", g)
+		}
 	}
 }
 

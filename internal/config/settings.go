@@ -30,6 +30,7 @@ const (
 	none     = math.MaxInt // no upper bound
 	maxHours = 100 * 365 * 24
 	maxMiB   = 1 << 20
+	maxID    = 1<<31 - 2 // of users and groups, in whatever tools count them
 )
 
 const (
@@ -137,6 +138,14 @@ func ownRules() []rule {
 		{path: "ssmagent.Audit.MaxMiB", low: 16, high: maxMiB, effect: "size of the audit log"},
 		{path: "ssmagent.Commands.MaxMiB", low: 0, high: maxMiB, effect: "size of what is kept of commands; 0: no limit"},
 		{path: "ssmagent.Commands.MaxCount", low: 0, high: none, effect: "number of commands that are kept; 0: no limit"},
+		{path: "ssmagent.SessionUser.UID", low: 0, high: maxID, effect: "user id of ssm-user, where the agent makes it; 0: the system chooses"},
+		{path: "ssmagent.SessionUser.GID", low: 0, high: maxID, effect: "id of its own group, which is made if there is none; 0: the system chooses"},
+		{path: "ssmagent.SessionUser.System", effect: "its ids come from the range of system accounts"},
+		{path: "ssmagent.SessionUser.Home", effect: "its home, absolute; empty: the system's default"},
+		{path: "ssmagent.SessionUser.Shell", effect: "its shell, absolute; empty: the system's default. Sessions start it with ssmagent.LoginShells only"},
+		{path: "ssmagent.SessionUser.Groups", effect: "groups that it is a member of besides its own; they must exist"},
+		{path: "ssmagent.SessionUser.Sudo", effect: "it may do everything by sudo, without a password"},
+		{path: "ssmagent.LoginShells", effect: "sessions begin as under su -: in the account's own shell, as a login shell, with HOME, USER, LOGNAME, SHELL and PATH and little else"},
 	}
 }
 

@@ -73,6 +73,9 @@ type Options struct {
 	FS fsys.FS
 	// NoGateway refuses control channels: nodes then poll ec2messages.
 	NoGateway bool
+	// RunAs is the tag SSMSessionRunAs of the operator: the account of sessions
+	// whose document has runAsEnabled. "" for none.
+	RunAs string
 	// TokenLife is how long nodes' credentials last; an hour when zero.
 	TokenLife time.Duration
 }
@@ -180,7 +183,7 @@ func (s *Server) assemble() error {
 	if err != nil {
 		return err
 	}
-	s.sessions, err = sessions.New(sessions.Config{DB: s.db, Documents: s.documents, Clock: o.Clock, Log: o.Log.With("part", "sessions")})
+	s.sessions, err = sessions.New(sessions.Config{DB: s.db, Documents: s.documents, Clock: o.Clock, Log: o.Log.With("part", "sessions"), RunAs: o.RunAs})
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 )
@@ -17,10 +16,15 @@ const sized = `{"schemaVersion":"1.0","description":"x","sessionType":"Standard_
 
 func (p *plane) sizedDocument() string {
 	p.t.Helper()
-	if _, err := p.sdk().CreateDocument(p.t.Context(), &ssm.CreateDocumentInput{Name: aws.String("Sized"), Content: aws.String(sized), DocumentType: types.DocumentTypeSession}); err != nil {
+	p.sessionDocument("Sized", sized)
+	return "Sized"
+}
+
+func (p *plane) sessionDocument(name, content string) {
+	p.t.Helper()
+	if _, err := p.sdk().CreateDocument(p.t.Context(), &ssm.CreateDocumentInput{Name: &name, Content: &content, DocumentType: types.DocumentTypeSession}); err != nil {
 		p.t.Fatal(err)
 	}
-	return "Sized"
 }
 
 // works does with a shell what a person does first.

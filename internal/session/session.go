@@ -5,6 +5,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"ssmagent/internal/link"
 	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/wire/mgs"
+	"ssmagent/users"
 )
 
 // Version of the session directory's layout. A directory of a later version is
@@ -54,6 +56,12 @@ type Node struct {
 	Records   Records
 	// KMS is for sessions that are encrypted.
 	KMS KMS `json:",omitzero"`
+	// Data is the agent's data directory, where is remembered what User was
+	// made of, and User how the account of sessions is to be made.
+	Data string     `json:",omitempty"`
+	User users.Wish `json:",omitzero"`
+	// LoginShells: sessions begin as under `su -`.
+	LoginShells bool `json:",omitempty"`
 }
 
 // KMS is where a worker has data keys opened.
@@ -199,8 +207,8 @@ const maxKeyPrefix = 800
 func possible(r Request) error {
 	in := r.Inputs
 	switch {
-	case bool(in.RunAsEnabled):
-		return errors.New("runAsEnabled is true, but choosing the account of a shell comes with a later version of ssmagent; set runAsEnabled to false to get a shell of ssm-user")
+	case bool(in.RunAsEnabled) && r.RunAsName() != "" && !users.ValidName(r.RunAsName()):
+		return fmt.Errorf("the account %.64q of runAsDefaultUser, or of the tag SSMSessionRunAs of who started the session, is no name that an account can have", r.RunAsName())
 	case len(in.KMSKeyId) > maxKeyID:
 		return fmt.Errorf("kmsKeyId is longer than %d bytes; it must be the id, the ARN or the alias of a KMS key", maxKeyID)
 	case len(in.S3KeyPrefix) > maxKeyPrefix:
@@ -209,6 +217,12 @@ func possible(r Request) error {
 		return fmt.Errorf("shellProfile is longer than %d bytes; have it run a script instead", maxProfile)
 	}
 	return checkRecording(in.SSMAgent)
+}
+
+// RunAsName is the account that a session with runAsEnabled gets: the service's
+// word wins over the document's. Empty: neither names one.
+func (r Request) RunAsName() string {
+	return cmp.Or(r.RunAs, strings.TrimSpace(r.Inputs.RunAsDefaultUser))
 }
 
 func (r Request) validate() error {

@@ -35,6 +35,7 @@ func serveMain(ctx context.Context, s streams, args []string) int {
 	fs.Var(&names, "tls-name", "name or address by which nodes reach it; may be repeated")
 	fs.StringVar(&o.Region, "region", controlplane.DefaultRegion, "the region that it plays")
 	fs.StringVar(&o.Account, "account", controlplane.DefaultAccount, "the account that it plays, 12 digits")
+	fs.StringVar(&o.RunAs, "run-as", "", "the operator's tag SSMSessionRunAs: account on the node of sessions whose document has runAsEnabled")
 	gateway := fs.Bool("gateway", true, "serve control channels; without it nodes poll ec2messages")
 	level := fs.String("log-level", "info", "debug, info, warn or error")
 	if code, ok := parse(fs, args, 0); !ok {

@@ -68,6 +68,7 @@ type Config struct {
 	Documents Documents
 	Clock     clock.Clock
 	Log       *slog.Logger
+	RunAs     string // the operator's tag SSMSessionRunAs
 }
 
 // Service is Session Manager. Safe for concurrent use.
@@ -76,6 +77,7 @@ type Service struct {
 	documents Documents
 	clock     clock.Clock
 	log       *slog.Logger
+	runAs     string
 
 	mu       sync.Mutex
 	pusher   Pusher   // nil: no node is connected
@@ -98,7 +100,7 @@ func (a *Activity) time() time.Time { return time.Unix(0, a.at.Load()) }
 // New loads the sessions that have not ended. It starts nothing: deadlines
 // and deliveries are Run's.
 func New(c Config) (*Service, error) {
-	s := &Service{db: c.DB, documents: c.Documents, clock: c.Clock, log: c.Log,
+	s := &Service{db: c.DB, documents: c.Documents, clock: c.Clock, log: c.Log, runAs: c.RunAs,
 		live: map[string]*live{}, calls: newCalls(), rearm: make(chan struct{}, 1)}
 	err := s.db.View(func(tx *store.Tx) error {
 		for _, index := range []store.Table[mark]{active, untold} {

@@ -57,7 +57,7 @@ func (s *Service) StartSession(ctx context.Context, c api.Caller, in ssm.StartSe
 	now := s.clock.Now()
 	token, kept := newToken(now)
 	r := Session{ID: newID(c.ARN), NodeID: node, DocumentName: p.name, Owner: c.ARN, Reason: in.Reason, Start: now, Idle: p.idle, Max: p.max, Client: kept}
-	order, err := p.order(r)
+	order, err := p.order(r, s.runAs)
 	if err != nil {
 		return ssm.SessionOutput{}, err
 	}
@@ -114,10 +114,11 @@ func create(tx *store.Tx, r Session, order []byte) error {
 	return active.Put(tx, fallingKey(r.Start, r.ID), mark{})
 }
 
-// order is the payload of interactive_shell.
-func (p plan) order(r Session) ([]byte, error) {
+// order is the payload of interactive_shell. Agents use runAs when the document
+// has runAsEnabled.
+func (p plan) order(r Session, runAs string) ([]byte, error) {
 	task, err := mgs.NewAgentTask(mgs.AgentTaskContent{
-		DocumentName: p.name, DocumentContent: p.document, SessionId: r.ID, Parameters: p.parameters, SessionOwner: r.Owner,
+		DocumentName: p.name, DocumentContent: p.document, SessionId: r.ID, Parameters: p.parameters, RunAsUser: runAs, SessionOwner: r.Owner,
 	})
 	if err != nil {
 		return nil, err

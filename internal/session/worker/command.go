@@ -31,11 +31,11 @@ type command struct {
 	fresh   [2]bool // what was printed ended with a line's end
 }
 
-func (p *command) prepare(context.Context) (err error) {
+func (p *command) prepare(life context.Context) (err error) {
 	if p.prop, err = p.req.Command(); err != nil {
 		return err
 	}
-	p.failed = p.start()
+	p.failed = p.start(life)
 	return nil
 }
 

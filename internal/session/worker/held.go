@@ -3,15 +3,11 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
-	"path/filepath"
 	"time"
 
-	"ssmagent/internal/environ"
 	"ssmagent/internal/session"
 	"ssmagent/internal/session/terminal"
 	"ssmagent/internal/wire/mgs"
-	"ssmagent/internal/words"
 	"ssmagent/platform/proc"
 )
 
@@ -36,7 +32,7 @@ type held struct {
 // start starts that process, and finds out what it is to run once the client is
 // there. The process's own environment is the program's: the session's user
 // can read it.
-func (h *held) start() error {
+func (h *held) start(life context.Context) error {
 	command, elevated := "", false
 	if h.req.Type != mgs.SessionStandardStream {
 		c, err := h.req.Command()
@@ -45,28 +41,19 @@ func (h *held) start() error {
 		}
 		command, elevated = c.Commands, c.RunAsElevated
 	}
-	account, err := h.Account(h.req.Node.AsInvoker || elevated)
+	all := h.Accounts(h.req.Node.Data)
+	a, err := h.account(life, all, elevated)
 	if err != nil {
 		return err
 	}
-	h.user = account.Name
-	env := environ.Inherited(h.Env)
-	env = environ.Set(env, "TERM", "xterm-256color")
-	if environ.Get(env, "LANG") == "" {
-		env = environ.Set(env, "LANG", "C.UTF-8")
-	}
-	if account.Home != "" {
-		env = environ.Set(env, "HOME", account.Home)
-	}
-	h.spec.Env, h.spec.Dir = env, account.Dir
-	if h.spec.Args, err = h.words(command); err != nil {
-		return err
-	}
-	if h.spec.Path, err = h.file(h.spec.Args[0]); err != nil {
+	h.user = a.Name
+	env := h.environment(all, a)
+	h.spec.Env, h.spec.Dir = env, a.StartDir()
+	if err := h.program(a, command); err != nil {
 		return err
 	}
 	holder := proc.Spec{
-		Path: h.Executable, Args: []string{terminal.Name}, Env: env, Dir: account.Dir, Group: true, Principal: account.Principal,
+		Path: h.Executable, Args: []string{terminal.Name}, Env: env, Dir: h.spec.Dir, Group: true, Principal: a.Principal,
 	}
 	if h.req.Type == mgs.SessionNonInteractiveCommands {
 		h.proc, err = terminal.Start(h.Start, holder)
@@ -74,33 +61,6 @@ func (h *held) start() error {
 		h.proc, err = terminal.StartOn(h.Screen, h.Start, holder)
 	}
 	return err
-}
-
-// file is the program of a command's first word.
-func (h *held) file(name string) (string, error) {
-	if filepath.IsAbs(name) {
-		return name, nil
-	}
-	if filepath.Base(name) != name {
-		return filepath.Join(h.spec.Dir, name), nil
-	}
-	return h.Program(name, h.spec.Env)
-}
-
-// words are the program and its arguments that the session's type makes of
-// its command.
-func (h *held) words(command string) ([]string, error) {
-	switch {
-	case h.req.Type == mgs.SessionStandardStream:
-		return []string{"sh"}, nil
-	case h.req.Type == mgs.SessionInteractiveCommands && !h.req.Node.Container:
-		return []string{"sh", "-c", command}, nil
-	}
-	w, err := words.Split(command)
-	if err != nil {
-		return nil, fmt.Errorf("the session's command: %w", err)
-	}
-	return w, nil
 }
 
 // attend carries bytes until the program's or the session's end: print until

@@ -27,6 +27,8 @@ import (
 	"ssmagent/platform/proc"
 	"ssmagent/platform/secfile"
 	"ssmagent/shell"
+	"ssmagent/users"
+	"ssmagent/users/userstest"
 )
 
 // TestMain is also the programs that a session starts.
@@ -38,7 +40,7 @@ func TestMain(m *testing.M) {
 		os.Exit(worker.Main(ctx, os.Args[1:], worker.Deps{
 			FS: secfile.ForUser(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 			Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Clock: clock.Real{}, Lock: secfile.Lock, Listen: ipc.Listen, Start: proc.Start, Screen: shell.OpenScreen,
-			Executable: exe, Env: os.Environ(), Account: testAccount, Program: testProgram, Lookup: testLookup,
+			Executable: exe, Env: os.Environ(), Accounts: testAccounts, Program: testProgram, Lookup: testLookup,
 			Dial: func(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, "tcp", a.String())
 			},
@@ -50,11 +52,17 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func testAccount(bool) (worker.Account, error) {
+// testAccounts are ours alone, unless the test has root's: then there are three
+// more, of which one is root too.
+func testAccounts(string) worker.Accounts {
+	f := &userstest.Fake{Me: users.Account{Name: "me", Home: "/", Shell: os.Getenv("TEST_LOGIN")}, Stranger: os.Getenv("TEST_ACCOUNT") == "stranger"}
 	if os.Getenv("TEST_ACCOUNT") == "none" {
-		return worker.Account{}, errors.New("no such account; create it with: useradd -m ssm-user")
+		f.Fails = errors.New("make the account ssm-user: neither useradd nor BusyBox's adduser is here")
 	}
-	return worker.Account{Home: "/", Dir: "/"}, nil
+	p := proc.Principal{Set: true, UID: 60001, GID: 60002, Groups: []uint32{60002, 60003}}
+	f.Add(users.Account{Name: "ada", Home: "/tmp", Shell: os.Getenv("TEST_LOGIN"), Principal: p})
+	f.Add(users.Account{Name: "toor", Home: "/", Principal: proc.Principal{Set: true, GID: 5}})
+	return f
 }
 
 func testProgram(name string, _ []string) (string, error) {
@@ -109,6 +117,7 @@ type lab struct {
 	limit   int
 	key     string // access key of the agent's credentials
 	records session.Records
+	node    func(*session.Node) // changes what sessions are told of the node
 	// lifetime of the credentials from each hand-out, 0: for ever; expired is
 	// when the last ones are, in Unix nanoseconds.
 	lifetime time.Duration
@@ -134,11 +143,15 @@ func (l *lab) agent() (m *session.Manager, stop func()) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	n := session.Node{InstanceID: node, Region: "us-east-1", Endpoint: l.gw.srv.URL, UserAgent: "test", Version: "3.3.9000.0", Records: l.records, Platform: session.Linux, AsInvoker: true, Denied: []string{"203.0.113.0/24"},
+		Logging: session.Logging{Dir: filepath.Join(filepath.Dir(l.dir), "orchestration"), Region: "us-east-1", S3: l.s3}}
+	if l.node != nil {
+		l.node(&n)
+	}
 	m = session.New(session.Options{
 		Dir: l.dir, FS: secfile.ForUser(), Clock: clock.Real{}, Log: slog.New(slog.NewTextHandler(l.t.Output(), nil)),
 		Outbox: l.reports, Channel: "ssmmessages", Limit: l.limit,
-		Node: session.Node{InstanceID: node, Region: "us-east-1", Endpoint: l.gw.srv.URL, UserAgent: "test", Version: "3.3.9000.0", Records: l.records, Platform: session.Linux, AsInvoker: true, Denied: []string{"203.0.113.0/24"},
-			Logging: session.Logging{Dir: filepath.Join(filepath.Dir(l.dir), "orchestration"), Region: "us-east-1", S3: l.s3}},
+		Node: n,
 		Credentials: func(context.Context) (link.Credentials, error) {
 			return l.credentials(), nil
 		},

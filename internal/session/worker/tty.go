@@ -19,8 +19,8 @@ type tty struct {
 	said bool       // there is nothing more to say to it
 }
 
-func (p *tty) prepare(context.Context) error {
-	if err := p.start(); err != nil {
+func (p *tty) prepare(life context.Context) error {
+	if err := p.start(life); err != nil {
 		return fmt.Errorf("%s: %w", unableToStart, err)
 	}
 	return nil

@@ -19,14 +19,18 @@ import (
 	"ssmagent/internal/session/destination"
 	"ssmagent/platform/proc"
 	"ssmagent/shell"
+	"ssmagent/users"
 )
 
-// Account is who shells run as.
-type Account struct {
-	Principal proc.Principal // zero: as ourselves
-	Home      string         // empty: as in the environment
-	Dir       string         // where shells start: Home, or what stands in for one that is missing
-	Name      string         // for the audit log
+// Accounts are those of this machine; users.Local.
+type Accounts interface {
+	// Switches says whether processes may run as others than ourselves.
+	Switches() bool
+	Self() (users.Account, error)
+	// LoginPath is PATH of the account's login shells.
+	LoginPath(a users.Account) string
+	Lookup(ctx context.Context, name string) (users.Account, error)
+	Ensure(ctx context.Context, w users.Wish) (users.Account, error)
 }
 
 // Deps is what a worker needs of the machine.
@@ -48,8 +52,8 @@ type Deps struct {
 	// Executable is this program, and Env the environment that shells inherit.
 	Executable string
 	Env        []string
-	// Account is who shells run as; invoker: whoever started the agent.
-	Account func(invoker bool) (Account, error)
+	// Accounts are the machine's, by the agent's data directory.
+	Accounts func(data string) Accounts
 	// Program finds a program by name in the directories of env's PATH.
 	Program func(name string, env []string) (string, error)
 	// Lookup and Dial are for port sessions; Dial gets checked addresses.

@@ -270,7 +270,7 @@ func TestFailures(t *testing.T) {
 		order  func(*mgs.AgentTaskContent)
 		want   string
 	}{
-		"no account": {env: "TEST_ACCOUNT=none", want: "useradd -m ssm-user"},
+		"no account": {env: "TEST_ACCOUNT=none", change: asRoot, want: "neither useradd nor"},
 		"no shell":   {env: "TEST_SHELL=/no/such/shell", want: "this shell does not exist on the node"},
 		"refused": {change: func(l *lab) {
 			l.gw.answer.ProcessedClientActions[0].ActionStatus = mgs.ActionFailed

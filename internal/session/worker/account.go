@@ -1,0 +1,111 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"ssmagent/internal/environ"
+	"ssmagent/internal/wire/mgs"
+	"ssmagent/internal/words"
+	"ssmagent/users"
+)
+
+// account is who the session's program runs as, in the order of stock agents:
+// the agent's own account where it is asked for, the one that the document or
+// the service names, and ssm-user.
+func (h *held) account(life context.Context, all Accounts, elevated bool) (users.Account, error) {
+	n := h.req.Node
+	switch {
+	case elevated || n.Container:
+		return all.Self()
+	case bool(h.req.Inputs.RunAsEnabled):
+		return h.runAs(life, all)
+	case n.AsInvoker || !all.Switches():
+		return all.Self()
+	}
+	a, err := all.Ensure(life, n.User)
+	if errors.Is(err, users.ErrRoot) {
+		err = fmt.Errorf("%w, which a session must not have; give it others", err)
+	}
+	return a, err
+}
+
+// runAs is the account that the service or the document names. Its errors
+// begin as stock agents' do.
+func (h *held) runAs(life context.Context, all Accounts) (users.Account, error) {
+	name := h.req.RunAsName()
+	switch {
+	case name == "":
+		return users.Account{}, errors.New("please set the RunAs default user: runAsEnabled of the session document is true, but it has no runAsDefaultUser, and who started the session no tag SSMSessionRunAs")
+	case h.req.Node.AsInvoker:
+		return users.Account{}, fmt.Errorf("the agent must run as root to use RunAs, and without -root: sessions of this agent cannot be %s's; set runAsEnabled of the session document to false", name)
+	case !all.Switches():
+		return users.Account{}, fmt.Errorf("the agent must run as root to use RunAs: this one cannot start a session of %s", name)
+	}
+	a, err := all.Lookup(life, name)
+	switch {
+	case errors.Is(err, users.ErrUnknown):
+		return a, fmt.Errorf("failed to start pty since RunAs user %s does not exist; make the account on the node, or name another one", name)
+	case errors.Is(err, users.ErrRoot):
+		return a, fmt.Errorf("invalid uid and gid: RunAs user %s has user or group id 0, which a session must not have; name another one, or use a command document with runAsElevated", name)
+	}
+	return a, err
+}
+
+// environment is the program's. The process that holds it has the same: the
+// session's user can read it.
+func (h *held) environment(all Accounts, a users.Account) []string {
+	inherited := environ.Inherited(h.Env)
+	env := inherited
+	if h.req.Node.LoginShells {
+		env = []string{"PATH=" + all.LoginPath(a), "USER=" + a.Name, "LOGNAME=" + a.Name, "SHELL=" + loginShell(a)}
+	}
+	env = environ.Set(env, "TERM", "xterm-256color")
+	env = environ.Set(env, "LANG", cmp.Or(environ.Get(inherited, "LANG"), "C.UTF-8"))
+	if a.Home != "" {
+		env = environ.Set(env, "HOME", a.Home)
+	}
+	return env
+}
+
+// loginShell is the shell of an account; one that names none has this.
+func loginShell(a users.Account) string { return cmp.Or(a.Shell, "/bin/sh") }
+
+// program finds out what runs: a shell, the command in one, or, where the
+// session's type or the container mode says so, the command's words alone.
+func (h *held) program(a users.Account, command string) (err error) {
+	shell := []string{"sh"}
+	if h.req.Node.LoginShells {
+		h.spec.Path = loginShell(a)
+		shell = []string{"-" + filepath.Base(h.spec.Path)}
+	}
+	switch {
+	case h.req.Type == mgs.SessionStandardStream:
+		h.spec.Args = shell
+	case h.req.Type == mgs.SessionInteractiveCommands && !h.req.Node.Container:
+		h.spec.Args = append(shell, "-c", command)
+	default:
+		h.spec.Path = ""
+		if h.spec.Args, err = words.Split(command); err != nil {
+			return fmt.Errorf("the session's command: %w", err)
+		}
+	}
+	if h.spec.Path == "" {
+		h.spec.Path, err = h.file(h.spec.Args[0])
+	}
+	return err
+}
+
+// file is the program of a command's first word.
+func (h *held) file(name string) (string, error) {
+	if filepath.IsAbs(name) {
+		return name, nil
+	}
+	if filepath.Base(name) != name {
+		return filepath.Join(h.spec.Dir, name), nil
+	}
+	return h.Program(name, h.spec.Env)
+}

@@ -1,0 +1,156 @@
+package users
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+)
+
+// instead is what helps where no account can be made.
+const instead = "put the account into the node's image (useradd -m " + Name + "), or have the session document name another one (runAsEnabled, runAsDefaultUser)"
+
+func (l *Local) ensure(ctx context.Context, w Wish) (Account, error) {
+	// The account before what is remembered of it: see record.Making.
+	a, err := l.lookup(ctx, Name)
+	if err != nil && !errors.Is(err, ErrUnknown) {
+		return Account{}, err
+	}
+	if err == nil {
+		if r, rerr := l.load(); rerr != nil || l.settled(r, w) {
+			return a, nil // whoever broke the file must not keep people out
+		}
+	}
+	unlock, err := l.lock()
+	if err != nil {
+		return Account{}, err
+	}
+	defer unlock()
+	return l.makeWhole(ctx, w)
+}
+
+// settled says whether nothing is left to be made for an account that is there.
+func (l *Local) settled(r record, w Wish) bool {
+	return !r.Making && (!r.WithoutSudo || !w.Sudo || l.tool("visudo") == "")
+}
+
+// makeWhole is ensure under the lock: others may have been faster.
+func (l *Local) makeWhole(ctx context.Context, w Wish) (Account, error) {
+	before, err := l.load()
+	if err != nil {
+		return Account{}, err
+	}
+	a, err := l.lookup(ctx, Name)
+	absent := errors.Is(err, ErrUnknown)
+	switch {
+	case err != nil && !absent:
+		return Account{}, err
+	case !absent && l.settled(before, w):
+		return a, nil
+	}
+	r := before
+	r.Making = true
+	if err := l.save(r); err != nil {
+		return Account{}, err
+	}
+	if absent {
+		err = l.add(ctx, w)
+	} else {
+		err = l.complete(ctx, w)
+	}
+	if err == nil {
+		a, err = l.lookup(ctx, Name)
+	}
+	if err != nil {
+		if _, lerr := l.lookup(ctx, Name); absent && errors.Is(lerr, ErrUnknown) {
+			err = errors.Join(err, l.save(before)) // nothing was made; a later account is somebody else's
+		}
+		return Account{}, fmt.Errorf("make the account %s: %w", Name, err)
+	}
+	if err := l.settleHome(a); err != nil {
+		return Account{}, fmt.Errorf("make the account %s: %w", Name, err)
+	}
+	if err := l.settleSudo(ctx, w, &r); err != nil {
+		return Account{}, fmt.Errorf("let the account %s use sudo: %w", Name, err)
+	}
+	r.Making = false
+	return a, l.save(r)
+}
+
+// add makes the account with the system's own tools.
+func (l *Local) add(ctx context.Context, w Wish) error {
+	if readOnly(l.sys.etc) {
+		return fmt.Errorf("%s is on a file system that is read-only; %s", l.sys.etc, instead)
+	}
+	m := l.maker(ctx)
+	if m == nil {
+		return fmt.Errorf("neither useradd nor BusyBox's adduser is in %s; %s", l.sys.path, instead)
+	}
+	kept, err := l.keepHome(ctx, w)
+	if err != nil {
+		return err
+	}
+	own, err := l.ownGroup(ctx, m, w)
+	if err == nil {
+		err = m.add(ctx, kept, own)
+	}
+	return l.explain(err, w)
+}
+
+// complete makes good what a process that was killed in add left out.
+func (l *Local) complete(ctx context.Context, w Wish) error {
+	m := l.maker(ctx)
+	if len(w.Groups) == 0 || m == nil {
+		return nil
+	}
+	return l.explain(m.join(ctx, w.Groups), w)
+}
+
+// explain adds the remedy to what a tool said.
+func (l *Local) explain(err error, w Wish) error {
+	if err == nil {
+		return nil
+	}
+	said := err.Error()
+	switch {
+	case strings.Contains(said, "No space left"), full(l.sys.etc), full(filepath.Dir(l.homeOf(w))):
+		return fmt.Errorf("the disk that holds %s or %s is full, free some space there: %w", l.sys.etc, filepath.Dir(l.homeOf(w)), err)
+	case strings.Contains(said, "no more available"), strings.Contains(said, "no free"):
+		return fmt.Errorf("no user or group id is left in the range of %s, widen it there or set ssmagent.SessionUser.UID and .GID of the configuration: %w", filepath.Join(l.sys.etc, "login.defs"), err)
+	case strings.Contains(said, "cannot lock"):
+		return fmt.Errorf("another program has the account files locked, try again in a moment: %w", err)
+	case len(w.Groups)+w.UID+w.GID+len(w.Home)+len(w.Shell) > 0:
+		return fmt.Errorf("see ssmagent.SessionUser of the configuration: %w", err)
+	}
+	return fmt.Errorf("%s: %w", instead, err)
+}
+
+// ownGroup is the name or number of the account's primary group, which is made
+// if the wish has a number that no group has. Empty: the tool chooses.
+func (l *Local) ownGroup(ctx context.Context, m maker, w Wish) (string, error) {
+	if w.GID > 0 {
+		gid := uint32(w.GID)
+		if g, ok, err := l.group(func(g group) bool { return g.gid == gid }); err != nil || ok {
+			return g.name, err
+		}
+		return Name, m.addGroup(ctx, w.GID, w.System)
+	}
+	g, ok, err := l.group(func(g group) bool { return g.name == Name })
+	if err != nil || !ok {
+		return "", err
+	}
+	if g.gid == 0 {
+		return "", fmt.Errorf("the group %s has id 0, which a session must not have: give it another", Name)
+	}
+	return g.name, nil
+}
+
+func (l *Local) group(wanted func(group) bool) (g group, ok bool, err error) {
+	err = l.read("group", func(r io.Reader) error {
+		g, ok, err = find(r, parseGroup, wanted)
+		return err
+	})
+	return g, ok, err
+}
