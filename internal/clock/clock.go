@@ -26,6 +26,16 @@ func (Real) Now() time.Time { return time.Now() }
 // NewTimer implements Clock.
 func (Real) NewTimer(d time.Duration) Timer { return realTimer{time.NewTimer(d)} }
 
+// Off is the machine's clock, wrong by By.
+type Off struct {
+	Real
+
+	By time.Duration
+}
+
+// Now implements Clock.
+func (o Off) Now() time.Time { return time.Now().Add(o.By) }
+
 type realTimer struct{ t *time.Timer }
 
 func (r realTimer) C() <-chan time.Time        { return r.t.C }

@@ -114,3 +114,17 @@ func TestReal(t *testing.T) {
 		}
 	})
 }
+
+func TestOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := Off{By: -time.Hour}
+		if got := time.Since(o.Now()); got != time.Hour {
+			t.Errorf("off by %v", got)
+		}
+		start, timer := time.Now(), o.NewTimer(time.Minute)
+		if <-timer.C(); time.Since(start) != time.Minute {
+			t.Errorf("a minute is %v", time.Since(start))
+		}
+	})
+}

@@ -246,7 +246,8 @@ func (s *Server) routes(v *auth.Verifier) http.Handler {
 	}
 	mux.HandleFunc("/", nothing)
 	return auth.Guard(s.opt.Names, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.objects.Mine(r) { // before the mux, which would clean up the path: a key may have // and .. in it
+		w.Header().Set("Date", s.opt.Clock.Now().UTC().Format(http.TimeFormat)) // the clock that signatures are held to
+		if s.objects.Mine(r) {                                                  // before the mux, which would clean up the path: a key may have // and .. in it
 			s.objects.ServeHTTP(w, r)
 			return
 		}

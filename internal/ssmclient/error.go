@@ -138,6 +138,9 @@ func describe(host string, err error) (reason string, final bool) {
 	if r, ok := describeTLS(host, err); ok {
 		return r, true
 	}
+	if p, ok := errors.AsType[*proxyError](err); ok {
+		return host + " cannot be reached: " + p.reason, false
+	}
 	if uerr, ok := errors.AsType[*url.Error](err); ok {
 		err = uerr.Err // without the method and the URL
 	}

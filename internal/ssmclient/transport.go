@@ -1,13 +1,32 @@
 package ssmclient
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 )
+
+// proxyError is a proxy's refusal to connect.
+type proxyError struct{ reason string }
+
+func (p *proxyError) Error() string { return p.reason }
+
+func refusedByProxy(_ context.Context, proxy *url.URL, _ *http.Request, r *http.Response) error {
+	if r.StatusCode == http.StatusOK {
+		return nil
+	}
+	remedy := "have it allow this host, or name the host in no_proxy if it can be reached directly"
+	if r.StatusCode == http.StatusProxyAuthRequired {
+		remedy = "put user and password into https_proxy (http://USER:PASSWORD@HOST:PORT)"
+	}
+	return &proxyError{fmt.Sprintf("the proxy %s refuses to connect: %s; %s", proxy.Host, clean(r.Status), remedy)}
+}
 
 // Transport returns the transport for all traffic of an agent: TLS 1.2 or
 // better, proxies from the environment, HTTP/2, few idle connections. ca holds
@@ -25,14 +44,15 @@ func Transport(ca []byte) (*http.Transport, error) {
 		t.RootCAs = pool
 	}
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:       t,
-		ForceAttemptHTTP2:     true,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ExpectContinueTimeout: time.Second,
-		MaxIdleConns:          16,
-		MaxIdleConnsPerHost:   4,
-		IdleConnTimeout:       90 * time.Second,
+		Proxy:                  http.ProxyFromEnvironment,
+		OnProxyConnectResponse: refusedByProxy,
+		DialContext:            (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:        t,
+		ForceAttemptHTTP2:      true,
+		TLSHandshakeTimeout:    10 * time.Second,
+		ExpectContinueTimeout:  time.Second,
+		MaxIdleConns:           16,
+		MaxIdleConnsPerHost:    4,
+		IdleConnTimeout:        90 * time.Second,
 	}, nil
 }

@@ -9,9 +9,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"ssmagent/internal/clock"
 )
 
 func tlsServer(t *testing.T, h http.HandlerFunc, change func(*httptest.Server)) *httptest.Server {
@@ -163,4 +166,43 @@ func FuzzRefusal(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestProxyThatFails: a proxy that refuses, wants a password, or says nothing
+// is named with what to do.
+func TestProxyThatFails(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]string{
+		http.StatusProxyAuthRequired:  "407 Proxy Authentication Required; put user and password into https_proxy",
+		http.StatusForbidden:          "403 Forbidden; have it allow this host, or name the host in no_proxy",
+		http.StatusServiceUnavailable: "503 Service Unavailable; have it allow",
+		0:                             "no answer from far.example in time; check the network, firewall and proxy (https_proxy)",
+	} {
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if status == 0 {
+				<-r.Context().Done()
+				return
+			}
+			w.WriteHeader(status)
+		}))
+		defer proxy.Close()
+		u, err := url.Parse(proxy.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr, err := Transport(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.CloseIdleConnections()
+		tr.Proxy = http.ProxyURL(u)
+		c := Client{HTTP: &http.Client{Transport: tr}, Endpoint: "https://far.example", Clock: clock.Real{}, Log: quiet(), Retry: NoRetry()}
+		if status == 0 {
+			c.Timeout = 100 * time.Millisecond
+		}
+		err = c.Call(t.Context(), "Op", nil, nil)
+		if !IsUnreachable(err) || !strings.Contains(err.Error(), want) || status != 0 && !strings.Contains(err.Error(), "the proxy "+u.Host) {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
 }

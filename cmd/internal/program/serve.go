@@ -28,7 +28,8 @@ func serveMain(ctx context.Context, s streams, args []string) int {
 	fs := flag.NewFlagSet("ssm-local serve", flag.ContinueOnError)
 	fs.SetOutput(s.err)
 	root := fs.String("root", "", "keep everything below this folder")
-	o := controlplane.Options{Clock: clock.Real{}, Quick: quickio.Listener}
+	o := controlplane.Options{Quick: quickio.Listener}
+	off := fs.Duration("test-clock-offset", 0, "for tests: how far its clock is ahead of the machine's")
 	var names nameList
 	fs.StringVar(&o.Listen, "listen", "127.0.0.1:8180", "loopback address of plain HTTP; port 0 takes a free one")
 	fs.StringVar(&o.TLSListen, "tls-listen", "", "address of HTTPS, for nodes elsewhere")
@@ -52,6 +53,7 @@ func serveMain(ctx context.Context, s streams, args []string) int {
 		return exitUsage
 	}
 	disk := fileSystem(*root)
+	o.Clock = clock.Off{By: *off}
 	o.Dir, o.Names, o.Log, o.FS, o.NoGateway = p.ControlPlane, names, log, disk, !*gateway
 	o.WriteSecret = func(path string, data []byte) error { return fsys.WriteFile(disk, path, data, 0o600) }
 	srv, err := controlplane.New(o)
