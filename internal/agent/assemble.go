@@ -104,11 +104,7 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 		Info: a.opt.Machine.Info, Channel: a.settled(ctx, channel), Interval: time.Duration(a.cfg.Ssm.HealthFrequencyMinutes) * time.Minute,
 		Reach: reach, Clock: a.opt.Clock, Log: a.log,
 	}
-	if id.Type == config.EC2 && a.opt.Machine.Cloud.Zone != nil {
-		if ping.Zone, ping.ZoneID, err = a.opt.Machine.Cloud.Zone(ctx); err != nil {
-			a.log.Warn("the availability zone is not told", "error", err)
-		}
-	}
+	ping.Zone, ping.ZoneID = a.zone(ctx, id)
 	runs["channel"], runs["health ping"], runs["sessions"] = channel.Run, ping.Run, shells.Run
 	runs["recordings"] = func(ctx context.Context) error { return a.sweep(ctx, filepath.Join(dir, "session", "sessions")) }
 	runs["network"] = func(ctx context.Context) error { return a.watchNetwork(ctx, reach) }
@@ -116,6 +112,19 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 		runs["credentials"] = keepFresh
 	}
 	return parts{outbox: box, audit: log, runs: runs}, nil
+}
+
+// zone is the availability zone of an EC2 instance and the zone's id.
+func (a *Agent) zone(ctx context.Context, id identity.Identity) (name, zoneID string) {
+	ask := a.opt.Machine.Cloud.Zone
+	if id.Type != config.EC2 || ask == nil {
+		return "", ""
+	}
+	name, zoneID, err := ask(ctx)
+	if err != nil {
+		a.log.Warn("the availability zone is not told", "error", err)
+	}
+	return name, zoneID
 }
 
 // settled tells the channel in use. The pings start together with the channel,

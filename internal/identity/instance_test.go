@@ -31,7 +31,7 @@ type hosts struct{ calls []string }
 
 func (h *hosts) RoundTrip(r *http.Request) (*http.Response, error) {
 	_, op, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
-	if proof := r.Header["SSM-AsymmetricKeyAuthorization"]; len(proof) == 1 && strings.HasPrefix(proof[0], "Signature=") {
+	if proof := r.Header["SSM-AsymmetricKeyAuthorization"]; len(proof) == 1 && strings.HasPrefix(proof[0], "Signature=") { //nolint:staticcheck // as stock agents write it
 		op += " proved"
 	}
 	if !strings.Contains(r.Header.Get("Authorization"), "Credential=HOST/") {
