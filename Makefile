@@ -66,7 +66,7 @@ test-e2e: build ## real processes over real sockets, driven by other people's cl
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m -skip '^TestInstall' ./internal/e2e/...
 
 test-install: build ## real accounts, sudo and shells in a root of its own; needs root
-	scripts/need.sh aws nsenter unshare useradd visudo
+	scripts/need.sh aws nsenter unshare useradd visudo libnss-extrausers
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m -run '^TestInstall' ./internal/e2e/
 

@@ -22,6 +22,7 @@ present() {
 	case $1 in
 	aws) [ -x /usr/bin/aws ] ;; # Debian's, not one that a user has in PATH
 	sshd) [ -x /usr/sbin/sshd ] || [ -x "$tools/usr/sbin/sshd" ] ;;
+	libnss-extrausers) [ -n "$(find /usr/lib -maxdepth 2 -name 'libnss_extrausers.so.2')" ] ;;
 	*) command -v "$1" >/dev/null 2>&1 ;;
 	esac
 }

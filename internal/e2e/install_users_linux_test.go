@@ -200,6 +200,36 @@ func TestInstallKilledMaker(t *testing.T) {
 	}
 }
 
+// TestInstallDirectory has ssm-user in a name service that is no file of the
+// machine's: it is taken from there with its groups, and none is made.
+func TestInstallDirectory(t *testing.T) {
+	t.Parallel()
+	if found, err := filepath.Glob("/usr/lib/*/libnss_extrausers.so.2"); err != nil || len(found) == 0 {
+		if _, err := os.Stat("/usr/lib/libnss_extrausers.so.2"); err != nil {
+			unable(t, "libnss-extrausers: run `make test-install`, which installs it")
+		}
+	}
+	f := newPlane(t).freshRoot("022", `sed -i 's/^\(passwd\|group\):.*/\1: files extrausers/' /etc/nsswitch.conf
+mkdir -p /var/lib/extrausers /srv/far && chown 70000:70001 /srv/far
+echo 'ssm-user:x:70000:70001::/srv/far:/bin/sh' >/var/lib/extrausers/passwd
+printf 'far:x:70001:\nfarther:x:70002:ssm-user,ada\n' >/var/lib/extrausers/group`, nil)
+	const want = "ssm-user\n70000\n70001\n70001 70002\n/srv/far\n"
+	if out, code := f.exec("sh", "-c", "id -un; id -u; id -g; id -G; pwd"); out != want || code != 0 {
+		t.Errorf("exit %d, %q, want %q", code, out, want)
+	}
+	f.sudoes(false)
+	if strings.Contains(f.file("/etc/passwd"), "ssm-user") {
+		t.Error("a second one was made")
+	}
+	f.runsAs("AsAda", "ada")
+	pe := sit(t, f.shell(f.url, f.id, "-document", "AsAda"), 80, 24)
+	pe.sees(`\$ $`)
+	pe.types("echo $(id -un) $(id -Gn) $((6*7))\n")
+	pe.sees(`ada ada audio farther 42`)
+	pe.types("exit\n")
+	pe.ends()
+}
+
 // TestInstallAccounts runs the seam's suite with the real tools.
 func TestInstallAccounts(t *testing.T) {
 	t.Parallel()

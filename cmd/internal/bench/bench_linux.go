@@ -143,10 +143,11 @@ func (b *bench) run() error {
 		{"ports", []func(context.Context) error{b.ports, b.portsPlugin}},
 		{"copies", []func(context.Context) error{b.programs, b.copies}},
 		{"many", []func(context.Context) error{b.many}},
+		{"first", []func(context.Context) error{b.first}},
 		{"soak", []func(context.Context) error{b.soak}},
 		{"idle", []func(context.Context) error{b.watchIdle}},
 	}
-	wanted := strings.Split(strings.ReplaceAll(b.only, "sessions", "prompt,keys,output,paste,ports,copies,many"), ",")
+	wanted := strings.Split(strings.ReplaceAll(b.only, "sessions", "prompt,keys,output,paste,ports,copies,many,first"), ",")
 	for _, p := range parts {
 		if p.name != "" && b.only != "" && !slices.Contains(wanted, p.name) {
 			continue
@@ -204,8 +205,7 @@ func (b *bench) setUp(ctx context.Context) (err error) {
 // configure writes the node's configuration with this gateway.
 func (b *bench) configure(gateway string) error {
 	file := platform.PathsBelow(b.root).ConfigFile
-	at := func(url string) map[string]string { return map[string]string{"Endpoint": url} }
-	cfg, err := json.Marshal(map[string]any{"Ssm": at(b.url), "Mds": at(b.url), "Mgs": at(gateway)})
+	cfg, err := b.config(gateway)
 	if err != nil {
 		return err
 	}
@@ -213,6 +213,11 @@ func (b *bench) configure(gateway string) error {
 		return err
 	}
 	return os.WriteFile(file, cfg, 0o600)
+}
+
+func (b *bench) config(gateway string) ([]byte, error) {
+	at := func(url string) map[string]string { return map[string]string{"Endpoint": url} }
+	return json.Marshal(map[string]any{"Ssm": at(b.url), "Mds": at(b.url), "Mgs": at(gateway)})
 }
 
 // restart starts the agent anew with another gateway and waits for a line.

@@ -70,7 +70,7 @@ func main() {
 	out := flag.String("out", "", "write the rows as JSON to this file")
 	idle := flag.Duration("idle", idleTime, "how long the idle agent is watched")
 	soak := flag.Int("soak", 1000, "how many sessions are opened and ended one after the other")
-	only := flag.String("only", "", "run only these parts, by comma: commands, queue, poll, sessions, soak, idle; or of sessions prompt, keys, output, paste, ports, copies, many")
+	only := flag.String("only", "", "run only these parts, by comma: commands, queue, poll, sessions, soak, idle; or of sessions prompt, keys, output, paste, ports, copies, many, first")
 	plugin := flag.String("plugin", "build/tools/session-manager-plugin", "the stock client's program, which make builds")
 	flag.Parse()
 	b := &bench{bin: os.Getenv("SSMAGENT_BIN"), idle: *idle, soakRuns: *soak, only: *only, plugin: *plugin}

@@ -28,8 +28,13 @@ type shellSession struct {
 
 // open starts a session and returns at its first output, the prompt.
 func (b *bench) open(ctx context.Context) (*shellSession, error) {
+	return b.openOn(ctx, b.node, prompt())
+}
+
+// openOn is open on any node.
+func (b *bench) openOn(ctx context.Context, node, prompt string) (*shellSession, error) {
 	s := &shellSession{asked: time.Now(), ended: make(chan error, 1)}
-	out, err := b.client.StartSession(ctx, ssm.StartSessionInput{Target: b.node})
+	out, err := b.client.StartSession(ctx, ssm.StartSessionInput{Target: node})
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +56,7 @@ func (b *bench) open(ctx context.Context) (*shellSession, error) {
 	}
 	s.Resize(80, 24)
 	go func() { s.ended <- s.Run(ctx) }()
-	if err := s.until(ctx, prompt()); err != nil {
+	if err := s.until(ctx, prompt); err != nil {
 		return nil, err
 	}
 	return s, nil
