@@ -70,13 +70,15 @@ type Machine struct {
 	Watch func(ctx context.Context, dir string) (<-chan struct{}, error)
 }
 
-// Options of an Agent. All is needed.
+// Options of an Agent. All but Level is needed.
 type Options struct {
 	Config  config.Config
 	Machine Machine
 	Log     *slog.Logger
 	Clock   clock.Clock
 	Version string // of the build, four numbers
+	// Level is that of Log, which administrators may change; nil: they cannot.
+	Level *slog.LevelVar
 }
 
 // Agent is one node's agent.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rsa"
 	"errors"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"ssmagent/internal/admin"
 	"ssmagent/internal/command"
 	"ssmagent/internal/config"
 	"ssmagent/internal/control"
@@ -99,15 +101,14 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 			return control.Verdict(accept.Accept(ctx, command.Delivery(d)))
 		},
 	})
-	ping := health.Pinger{
-		Client: api, InstanceID: id.InstanceID, AgentName: a.cfg.Agent.Name, AgentVersion: a.cfg.Agent.Version,
-		Info: a.opt.Machine.Info, Channel: a.settled(ctx, channel), Interval: time.Duration(a.cfg.Ssm.HealthFrequencyMinutes) * time.Minute,
-		Reach: reach, Clock: a.opt.Clock, Log: a.log,
-	}
+	heart := admin.NewHeart(a.opt.Clock)
+	ping := a.pinger(ctx, api, id, channel)
+	ping.Told, ping.Reach = heart.Beat, reach
 	ping.Zone, ping.ZoneID = a.zone(ctx, id)
 	runs["channel"], runs["health ping"], runs["sessions"] = channel.Run, ping.Run, shells.Run
 	runs["recordings"] = func(ctx context.Context) error { return a.sweep(ctx, filepath.Join(dir, "session", "sessions")) }
 	runs["network"] = func(ctx context.Context) error { return a.watchNetwork(ctx, reach) }
+	maps.Copy(runs, a.watch(watched{id: id, creds: creds, skew: skew, heart: heart, channel: channel, queue: queue, shells: shells, box: box}))
 	if keepFresh != nil {
 		runs["credentials"] = keepFresh
 	}
@@ -125,6 +126,15 @@ func (a *Agent) zone(ctx context.Context, id identity.Identity) (name, zoneID st
 		a.log.Warn("the availability zone is not told", "error", err)
 	}
 	return name, zoneID
+}
+
+// pinger tells the service that the node lives.
+func (a *Agent) pinger(ctx context.Context, api *ssmclient.Client, id identity.Identity, channel *control.Control) health.Pinger {
+	return health.Pinger{
+		Client: api, InstanceID: id.InstanceID, AgentName: a.cfg.Agent.Name, AgentVersion: a.cfg.Agent.Version,
+		Info: a.opt.Machine.Info, Channel: a.settled(ctx, channel), Interval: a.pingEvery(),
+		Clock: a.opt.Clock, Log: a.log,
+	}
 }
 
 // settled tells the channel in use. The pings start together with the channel,

@@ -21,6 +21,7 @@ func module() Rules {
 				"internal/clock", "internal/fsys", "internal/sigv4", "platform", "platform/proc", "platform/ipc", "platform/quickio", "platform/reboot", "platform/watch", "platform/network",
 				"service", "fingerprint", "platform/tty", "internal/arch", "internal/environ", "internal/words", "internal/mux", "internal/session/destination",
 				"internal/seal",
+				"internal/logbook",
 				"internal/wire/s3", "internal/wire/logs", "internal/wire/manifest", "internal/archive", "platform/distro"},
 			// 1: pure logic over the words, and the seams above a seam
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
@@ -38,6 +39,7 @@ func module() Rules {
 			{"internal/upload", "internal/sharing", "internal/depot"},
 			// 3: doing
 			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/session", "internal/session/channel",
+				"internal/admin", "internal/guard",
 				"internal/controlplane/auth", "internal/controlplane/nodes", "internal/controlplane/documents",
 				"internal/controlplane/kms", "internal/controlplane/parameters", "internal/datakey",
 				"internal/controlplane/logs", "internal/session/transcript",

@@ -150,6 +150,8 @@ type SSMAgent struct {
 	// LoginShells has sessions begin as under `su -`: in the account's own shell,
 	// as a login shell, with an environment of its own.
 	LoginShells bool
+	// Guard rules what the agent itself may take of its machine.
+	Guard Guard
 }
 
 // SessionUser rules how the account ssm-user is made. One that is there is
@@ -160,6 +162,12 @@ type SessionUser struct {
 	Home, Shell string // empty: the system's defaults
 	Groups      []string
 	Sudo        bool // everything, without a password
+}
+
+// Guard is the limit of the agent's own process, not of what it runs.
+type Guard struct {
+	MemoryMiB  int // that the runtime keeps below; twice as much ends the agent
+	Goroutines int // more end it
 }
 
 // Commands rules the orchestration directories of commands. 0 is no end, as in
@@ -238,6 +246,7 @@ func Default() Config {
 		SSMAgent: SSMAgent{
 			Recordings: Recordings{Mode: RecordOn, WhenFailing: FailContinue, MaxAgeHours: 336, MaxMiB: 1024, MaxCount: 1000},
 			Audit:      Audit{MaxMiB: 256}, SessionUser: SessionUser{Sudo: true},
+			Guard: Guard{MemoryMiB: 256, Goroutines: 20_000},
 		},
 	}
 }

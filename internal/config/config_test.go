@@ -108,6 +108,7 @@ func TestOutOfRangeBecomesDefault(t *testing.T) {
 		{`{"Agent":{"LongRunningWorkerMonitorIntervalSeconds":29}}`, func(c Config) any { return c.Agent.LongRunningWorkerMonitorIntervalSeconds }, 60, "between 30 and 1800"},
 		{`{"ssmagent":{"Commands":{"MaxMiB":-1}}}`, func(c Config) any { return c.SSMAgent.Commands.MaxMiB }, 0, "between"},
 		{`{"ssmagent":{"Commands":{"MaxCount":7}}}`, func(c Config) any { return c.SSMAgent.Commands.MaxCount }, 7, ""},
+		{`{"ssmagent":{"Guard":{"Goroutines":3}}}`, func(c Config) any { return c.SSMAgent.Guard.Goroutines }, 20_000, "between"},
 		{`{"Agent":{"GoMaxProcForAgentWorker":-1}}`, func(c Config) any { return c.Agent.GoMaxProcForAgentWorker }, 0, "at least 0"},
 		{`{"Identity":{"ConsumptionOrder":["EC2","ec2","OnPrem"]}}`, func(c Config) any { return c.Identity.ConsumptionOrder }, []string{"EC2", "OnPrem"}, "dropped"},
 		{`{"Identity":{"ConsumptionOrder":["x"]}}`, func(c Config) any { return c.Identity.ConsumptionOrder }, []string{"OnPrem", "EC2", "CustomIdentity"}, "dropped"},
@@ -173,7 +174,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		`line 4: Agent: must be a JSON object, { … }`,
 		`line 5: Identity.ConsumptionOrder: must be a list of strings, not "EC2"`,
 		`line 7: Identity.CustomIdentities[1].InstanceID: must be a string, not 7`,
-		`line 8: ssmagent.CaBundel: there is no such setting; known here: CABundle, UseFIPSEndpoint, UseDualStackEndpoint, LargePayloads, LogsEndpoint, Recordings, Audit, Commands, SessionUser, LoginShells`,
+		`line 8: ssmagent.CaBundel: there is no such setting; known here: CABundle, UseFIPSEndpoint, UseDualStackEndpoint, LargePayloads, LogsEndpoint, Recordings, Audit, Commands, SessionUser, LoginShells, Guard`,
 		`line 9: ssmagent.CABundle: "relative.pem" must be an absolute path of a PEM file`,
 	}
 	want = slices.Insert(want, 6, `line 10: ssmagent.Recordings.MaxMB: there is no such setting; known here: Mode, WhenFailing, MaxAgeHours, MaxMiB, MaxCount`,

@@ -146,6 +146,8 @@ func ownRules() []rule {
 		{path: "ssmagent.SessionUser.Groups", effect: "groups that it is a member of besides its own; they must exist"},
 		{path: "ssmagent.SessionUser.Sudo", effect: "it may do everything by sudo, without a password"},
 		{path: "ssmagent.LoginShells", effect: "sessions begin as under su -: in the account's own shell, as a login shell, with HOME, USER, LOGNAME, SHELL and PATH and little else"},
+		{path: "ssmagent.Guard.MemoryMiB", low: 64, high: maxMiB, effect: "memory that the agent's runtime keeps below; with a heap of twice as much the agent ends itself and is started again. GOMEMLIMIT goes before it"},
+		{path: "ssmagent.Guard.Goroutines", low: 2000, high: 1_000_000, effect: "with more goroutines the agent ends itself and is started again"},
 	}
 }
 

@@ -30,6 +30,8 @@ type Pinger struct {
 	// Zone is empty but on EC2.
 	Zone, ZoneID string
 	Interval     time.Duration // between full pings
+	// Told is called with the outcome of every ping; it may be left out.
+	Told func(error)
 	// Ready is called once, after the first ping that was answered.
 	Ready func()
 	// Reach cuts waits short that follow a ping without an answer.
@@ -113,7 +115,11 @@ func unreached() backoff.Policy {
 }
 
 func (p Pinger) ping(ctx context.Context, in ssm.UpdateInstanceInformationInput) error {
-	return p.Client.Call(ctx, "UpdateInstanceInformation", in, nil)
+	err := p.Client.Call(ctx, "UpdateInstanceInformation", in, nil)
+	if p.Told != nil && ctx.Err() == nil {
+		p.Told(err)
+	}
+	return err
 }
 
 func (p Pinger) empty() ssm.UpdateInstanceInformationInput {

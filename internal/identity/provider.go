@@ -142,6 +142,13 @@ func (p *Provider) validLocked() bool {
 	return p.cur.AccessKeyID != "" && p.serviceNow().Add(margin).Before(p.cur.Expires)
 }
 
+// Expires is when the credentials in use expire; zero when there are none.
+func (p *Provider) Expires() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cur.Expires
+}
+
 func (p *Provider) serviceNow() time.Time { return p.o.Skew.Now(p.o.Clock) }
 
 // settleLocked remembers the outcome of a call. A caller that went away says

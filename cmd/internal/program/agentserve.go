@@ -45,9 +45,9 @@ func serveAgent(_ context.Context, s streams, f *agentFlags) int {
 	} else {
 		s.failf("amazon-ssm-agent", "log file: %v; logging to standard error only", err)
 	}
-	level := slog.LevelInfo
+	level := new(slog.LevelVar)
 	if os.Getenv("SSMAGENT_DEBUG") != "" {
-		level = slog.LevelDebug
+		level.Set(slog.LevelDebug)
 	}
 	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 	m, err := machine(f.root, p)
@@ -55,7 +55,7 @@ func serveAgent(_ context.Context, s streams, f *agentFlags) int {
 		s.failf("amazon-ssm-agent", "%v", err)
 		return exitFailed
 	}
-	a, err := agent.New(agent.Options{Config: cfg, Machine: m, Log: log, Clock: clock.Real{}, Version: version})
+	a, err := agent.New(agent.Options{Config: cfg, Machine: m, Log: log, Clock: clock.Real{}, Version: version, Level: level})
 	if err != nil {
 		s.failf("amazon-ssm-agent", "%v", err)
 		return exitFailed

@@ -13,6 +13,12 @@ import (
 const cliHelp = `usage: ssm-cli [-root DIR] COMMAND
 
   get-instance-information   this node's id, region and agent version, as JSON
+  status                     how the node is: channel, heartbeat, clock, credentials, memory
+  readyz                     exits with 0 when the service counts the node as online, with 1 when
+                             it does not, with 3 when no agent runs
+  metrics                    the agent's figures, in the text format of Prometheus
+  set-log-level LEVEL        debug, info, warn or error, until the agent is started again
+  debug stacks|heap|profile  what the agent does; -o FILE, for profile -seconds N
   commands list              what waits, runs and has ended on this node; --limit N
   commands show ID           one command with what its steps printed
   commands cancel ID         ends it and all its processes, or takes it out of the queue
@@ -33,7 +39,7 @@ const cliHelp = `usage: ssm-cli [-root DIR] COMMAND
   audit verify               finds changed, missing and reordered lines
   help                       this text
 
-commands and run-document ask the running agent; --output json is for programs.
+status to run-document ask the running agent; --output json is for programs.
 `
 
 // exitCommand is the stock ssm-cli's code of a command that failed.
@@ -87,6 +93,7 @@ func nodeVerbs() map[string]func(ctx context.Context, s streams, root string, ar
 	return map[string]func(context.Context, streams, string, []string) int{
 		"recordings": recordings, "audit": auditMain, "commands": commandsMain, "run-document": runDocumentMain,
 		"send-offline-command": sendOfflineMain, "get-offline-command-invocation": offlineInvocationMain,
+		"status": statusMain, "readyz": readyzMain, "metrics": metricsMain, "set-log-level": setLogLevelMain, "debug": debugMain,
 	}
 }
 
