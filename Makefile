@@ -4,6 +4,7 @@ COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 PKG     := ssmagent/cmd/internal/program
 # Static, stripped and reproducible: nothing of the building place gets in.
 export CGO_ENABLED := 0
+BIN     ?= bin
 GOBUILD := go build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X $(PKG).version=$(VERSION) -X $(PKG).commit=$(COMMIT)'
 HOST    := $(shell go env GOOS)_$(shell go env GOARCH)
 LINKS   := ssm-cli ssm-local ssm-document-worker ssm-session-worker
@@ -24,8 +25,8 @@ build-windows-386: build-windows_386 ## Windows 386
 build-all: build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 ## all of them
 
 build-linux_%:
-	GOOS=linux GOARCH=$* GOARM=6 $(GOBUILD) -o bin/linux_$*/amazon-ssm-agent ./cmd/amazon-ssm-agent
-	cd bin/linux_$* && for l in $(LINKS); do ln -sf amazon-ssm-agent $$l; done
+	GOOS=linux GOARCH=$* GOARM=6 $(GOBUILD) -o $(BIN)/linux_$*/amazon-ssm-agent ./cmd/amazon-ssm-agent
+	cd $(BIN)/linux_$* && for l in $(LINKS); do ln -sf amazon-ssm-agent $$l; done
 
 # Packages: installer/pack is a module of its own, for what it needs is nobody
 # else's. PACKAGE_KEY=FILE signs (passphrase in PACKAGE_KEY_PASSPHRASE).
@@ -39,17 +40,17 @@ package-rpm: package-rpm_amd64 ## RPM, x86_64
 package-rpm-386: package-rpm_386 ## RPM, i386
 package-rpm-arm64: package-rpm_arm64 ## RPM, aarch64
 
-PACKAGE = $(PACK) -arch $* -bin bin/linux_$* -version $(VERSION) -time $(EPOCH) $(if $(PACKAGE_KEY),-key $(PACKAGE_KEY))
+PACKAGE = $(PACK) -arch $* -bin $(BIN)/linux_$* -version $(VERSION) -time $(EPOCH) $(if $(PACKAGE_KEY),-key $(PACKAGE_KEY))
 package-deb_%: build-linux_% $(PACK)
-	$(PACKAGE) -format deb -out bin/linux_$*/amazon-ssm-agent.deb
+	$(PACKAGE) -format deb -out $(BIN)/linux_$*/amazon-ssm-agent.deb
 package-rpm_%: build-linux_% $(PACK)
-	$(PACKAGE) -format rpm -out bin/linux_$*/amazon-ssm-agent.rpm
+	$(PACKAGE) -format rpm -out $(BIN)/linux_$*/amazon-ssm-agent.rpm
 
 $(PACK): $(wildcard installer/pack/*.go) installer/pack/go.mod installer/pack/go.sum
 	cd installer/pack && go build -trimpath -buildvcs=false -o $@ .
 
 build-windows_%:
-	GOOS=windows GOARCH=$* $(GOBUILD) -o bin/windows_$*/ ./cmd/amazon-ssm-agent ./cmd/ssm-local ./cmd/ssm-cli
+	GOOS=windows GOARCH=$* $(GOBUILD) -o $(BIN)/windows_$*/ ./cmd/amazon-ssm-agent ./cmd/ssm-local ./cmd/ssm-cli
 
 run: build ## the main job on this machine, nothing outside ./.run changed (ONCE=1: exit by itself)
 	exec bin/$(HOST)/ssm-local demo -root ./.run $(if $(ONCE),-once)
@@ -63,12 +64,22 @@ test-unit: ## unit and property tests
 test-e2e: build ## real processes over real sockets, driven by other people's clients
 	scripts/need.sh asciinema aws node npm tmux ssh sshd ssh-keygen vi less top rsync ip unshare
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin $(TOOLS)/npm/node_modules
-	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m -skip '^TestInstall' ./internal/e2e/...
+	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m -skip '^Test(Install|PackageLife)' ./internal/e2e/...
 
-test-install: build ## real accounts, sudo and shells in a root of its own; needs root
-	scripts/need.sh aws nsenter unshare useradd visudo libnss-extrausers
+# The life of the packages needs two versions of them, and a Debian to live on.
+test-install: build package-deb package-rpm ## real accounts and sudo in a root of its own, packages on a real systemd; needs root
+	scripts/need.sh aws debootstrap ip lintian nsenter rpm rpmlint systemd-nspawn unshare useradd visudo libnss-extrausers
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin
+	$(MAKE) --no-print-directory BIN=build/next VERSION=3.3.9001.0 package-deb package-rpm
+	lintian --allow-root --fail-on error,warning $(BIN)/$(HOST)/amazon-ssm-agent.deb
+	rpmlint --config installer/rpm/rpmlint.toml --strict $(BIN)/$(HOST)/amazon-ssm-agent.rpm
+	scripts/debian-root.sh $(TOOLS)/debian-root
+	mkdir -p build/packages
+	for f in deb rpm; do cp $(BIN)/$(HOST)/amazon-ssm-agent.$$f build/packages/old.$$f && cp build/next/$(HOST)/amazon-ssm-agent.$$f build/packages/new.$$f || exit 1; done
+	scripts/stock-package.sh build/packages
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m -run '^TestInstall' ./internal/e2e/
+	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) SSMAGENT_IMAGE=$(TOOLS)/debian-root SSMAGENT_PACKAGES=$(CURDIR)/build/packages \
+		go test -count=1 -timeout 8m -v -run '^TestPackageLife$$' -exec $(CURDIR)/scripts/netns.sh ./internal/e2e
 
 bench: build $(TOOLS)/session-manager-plugin ## timings and sizes of the real processes, into build/bench.json
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go run ./cmd/internal/bench -plugin $(TOOLS)/session-manager-plugin -out build/bench.json

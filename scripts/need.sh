@@ -10,6 +10,8 @@ package() {
 	ssh | ssh-keygen) echo openssh-client ;;
 	sshd) echo openssh-server ;;
 	ip) echo iproute2 ;;
+	nsenter) echo util-linux ;;
+	systemd-nspawn) echo systemd-container ;;
 	top) echo procps ;;
 	unshare | nsenter) echo util-linux ;;
 	useradd) echo passwd ;;

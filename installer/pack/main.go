@@ -124,13 +124,13 @@ func (o options) contents(scratch string) files.Contents {
 	file := func(from, to string, mode os.FileMode) *files.Content {
 		return &files.Content{Source: from, Destination: to, FileInfo: &files.ContentFileInfo{Mode: mode, MTime: o.time, Owner: "root", Group: "root"}}
 	}
-	units := "/usr/lib/systemd/system/"
-	if o.format == "deb" { // where the stock package has it, so that dpkg sees one file
-		units = "/lib/systemd/system/"
+	unit := file("service/"+name+".service", "/usr/lib/systemd/system/"+name+".service", 0o644)
+	if o.format == "deb" { // a conffile, as in the stock package: dpkg changes the one for the other, and keeps edits
+		unit.Destination, unit.Type = "/lib/systemd/system/"+name+".service", files.TypeConfig
 	}
 	all := files.Contents{
 		file(filepath.Join(o.bin, name), "/usr/bin/"+name, 0o755),
-		file("service/"+name+".service", units+name+".service", 0o644),
+		unit,
 		file("installer/"+name+".json.template", "/etc/amazon/ssm/"+name+".json.template", 0o644),
 	}
 	for from, to := range map[string]string{
