@@ -20,13 +20,21 @@ const packaged = "/usr/bin/amazon-ssm-agent"
 // Unit is the text of the systemd unit that packages ship.
 func Unit() string { return unit }
 
+// condition keeps a unit that outlives its package, which the deb's does until
+// it is purged, from failing at every start.
+const condition = "ConditionFileIsExecutable=" + packaged + "\n"
+
 // unitFor is the unit with another program and arguments.
 func unitFor(executable string, args []string) string {
 	words := []string{quoteUnit(executable)}
 	for _, a := range args {
 		words = append(words, quoteUnit(a))
 	}
-	return strings.Replace(unit, "ExecStart="+packaged, "ExecStart="+strings.Join(words, " "), 1)
+	text := unit
+	if executable != packaged {
+		text = strings.Replace(text, condition, "", 1)
+	}
+	return strings.Replace(text, "ExecStart="+packaged, "ExecStart="+strings.Join(words, " "), 1)
 }
 
 // quoteUnit quotes a word of a command line (systemd.service(5)).
