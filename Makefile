@@ -12,7 +12,7 @@ TOOLS   := $(CURDIR)/build/tools
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: build run test test-unit test-e2e test-install bench soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 clean help
+.PHONY: build run test test-unit test-e2e test-install test-windows bench soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 clean help
 
 build: build-$(HOST) ## build for this machine into bin/<os>_<arch>/
 
@@ -80,6 +80,12 @@ test-install: build package-deb package-rpm ## real accounts and sudo in a root 
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m -run '^TestInstall' ./internal/e2e/
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) SSMAGENT_IMAGE=$(TOOLS)/debian-root SSMAGENT_PACKAGES=$(CURDIR)/build/packages \
 		go test -count=1 -timeout 8m -v -run '^TestPackageLife$$' -exec $(CURDIR)/scripts/netns.sh ./internal/e2e
+
+# Packages whose own code asks Windows: what is not in them is the same on both.
+WINDOWS := ./platform/... ./fingerprint ./service ./shell/... ./users/... ./cmd/internal/connect
+test-windows: ## the same tests as Windows programs, under wine in a network of its own
+	scripts/need.sh ip unshare wine
+	scripts/wine.sh sh -c 'go test -timeout 3m -exec "$$WINRUN" $(WINDOWS)'
 
 bench: build $(TOOLS)/session-manager-plugin ## timings and sizes of the real processes, into build/bench.json
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go run ./cmd/internal/bench -plugin $(TOOLS)/session-manager-plugin -out build/bench.json

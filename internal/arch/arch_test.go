@@ -54,7 +54,7 @@ func module() Rules {
 			{"internal/controlplane", "internal/agenttest"},
 			// 7: the programs
 			{"cmd/internal/connect"},
-			{"cmd/internal/program", "cmd/internal/bench", "internal/e2e"},
+			{"cmd/internal/program", "cmd/internal/bench", "cmd/internal/wineshim", "internal/e2e"},
 			{"cmd/..."},
 		},
 		Forbidden: map[string][]string{
@@ -65,7 +65,7 @@ func module() Rules {
 			"internal/wire/...": {"net/http", "os", "github.com/coder/websocket"},
 			"internal/stream":   {"net", "os"},
 			// The core asks the system through seams only.
-			"internal/...": append(slices.Clone(heavy), "golang.org/x/sys", "github.com/kardianos/service", "github.com/creack/pty", "github.com/Microsoft/go-winio", "os/exec"),
+			"internal/...": append(slices.Clone(heavy), "golang.org/x/sys", "github.com/kardianos/service", "github.com/creack/pty", "os/exec"),
 			// What is linked costs every worker's start.
 			"cmd/...": heavy,
 			// The host knows neither core nor seams.

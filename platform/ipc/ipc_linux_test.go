@@ -115,30 +115,6 @@ func TestManyStartAtOnceAndOneWins(t *testing.T) {
 	}
 }
 
-func TestCheckPeer(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "agent")
-	l := listen(t, path)
-	c, err := ipc.Dial(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	s, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	for _, end := range []net.Conn{c, s} {
-		if err := ipc.CheckPeer(end); err != nil {
-			t.Errorf("we ourselves are refused: %v", err)
-		}
-	}
-	if err := ipc.CheckPeer(struct{ net.Conn }{}); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("not a socket: %v", err)
-	}
-}
-
 func TestBadNames(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -73,6 +74,9 @@ func TestSecondServerIsRefused(t *testing.T) {
 	echo(t, listen(t, path))
 	if l, err := ipc.Listen(path); err == nil {
 		l.Close()
+		if os.Getenv("SSMAGENT_WINE") != "" {
+			t.Skip("wine gives a pipe's name to everybody who asks for it alone")
+		}
 		t.Fatal("two serve one socket")
 	}
 	if err := talk(t, path); err != nil {
@@ -107,5 +111,29 @@ func TestDialObeysContext(t *testing.T) {
 	cancel()
 	if _, err := ipc.Dial(ctx, path); !errors.Is(err, context.Canceled) && err == nil {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestCheckPeer(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "agent")
+	l := listen(t, path)
+	c, err := ipc.Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, end := range []net.Conn{c, s} {
+		if err := ipc.CheckPeer(end); err != nil {
+			t.Errorf("we ourselves are refused: %v", err)
+		}
+	}
+	if err := ipc.CheckPeer(struct{ net.Conn }{}); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("not a socket: %v", err)
 	}
 }

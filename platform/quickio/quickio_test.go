@@ -113,6 +113,9 @@ func TestConnEnds(t *testing.T) {
 // TestReset: a peer that is gone is an error that names the connection.
 func TestReset(t *testing.T) {
 	t.Parallel()
+	if os.Getenv("SSMAGENT_WINE") != "" {
+		t.Skip("wine takes a connection that was reset for one that was ended")
+	}
 	a, b := pair(t)
 	_ = b.(interface{ SetLinger(int) error }).SetLinger(0)
 	b.Close()

@@ -1,15 +1,16 @@
 package reboot
 
 import (
-	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/windows"
 )
 
-// commands: the one in PATH first, as the stock agent does it.
+// commands: the system's own program, and none that PATH may lead to.
 func commands() [][]string {
-	args := []string{"-r", "-t", "60"}
-	return [][]string{
-		append([]string{"shutdown"}, args...),
-		append([]string{filepath.Join(os.Getenv("SystemRoot"), "System32", "shutdown.exe")}, args...),
+	dir, err := windows.GetSystemDirectory()
+	if err != nil {
+		return nil // there is no system without
 	}
+	return [][]string{{filepath.Join(dir, "shutdown.exe"), "-r", "-t", "60"}}
 }
