@@ -65,7 +65,9 @@ func (l *Local) makeWhole(ctx context.Context, w Wish) (Account, error) {
 	}
 	if err != nil {
 		if _, lerr := l.lookup(ctx, Name); absent && errors.Is(lerr, ErrUnknown) {
-			err = errors.Join(err, l.save(before)) // nothing was made; a later account is somebody else's
+			if serr := l.save(before); serr != nil { // nothing was made; a later account is somebody else's
+				err = fmt.Errorf("%w; %w", err, serr)
+			}
 		}
 		return Account{}, fmt.Errorf("make the account %s: %w", Name, err)
 	}
@@ -117,7 +119,7 @@ func (l *Local) explain(err error, w Wish) error {
 	switch {
 	case strings.Contains(said, "No space left"), full(l.sys.etc), full(filepath.Dir(l.homeOf(w))):
 		return fmt.Errorf("the disk that holds %s or %s is full, free some space there: %w", l.sys.etc, filepath.Dir(l.homeOf(w)), err)
-	case strings.Contains(said, "no more available"), strings.Contains(said, "no free"):
+	case strings.Contains(said, "no more available"), strings.Contains(said, "ids left"):
 		return fmt.Errorf("no user or group id is left in the range of %s, widen it there or set ssmagent.SessionUser.UID and .GID of the configuration: %w", filepath.Join(l.sys.etc, "login.defs"), err)
 	case strings.Contains(said, "cannot lock"):
 		return fmt.Errorf("another program has the account files locked, try again in a moment: %w", err)

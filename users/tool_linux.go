@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +20,8 @@ const (
 	// toolWithin is how long one of the system's tools may take: a directory
 	// server that is away makes some wait.
 	toolWithin = 30 * time.Second
+	// pipeGrace is how long a tool's output is still read after its end.
+	pipeGrace = time.Second
 	// maxOutput bounds what is kept of what a tool prints.
 	maxOutput = 64 << 10
 	// toolMask is the umask of tools, whatever ours is: their files are for
@@ -42,7 +45,11 @@ func (l *Local) tool(name string) string {
 
 // ask runs a tool and returns what it answered, and its exit code.
 func (l *Local) ask(ctx context.Context, file string, args ...string) (out string, code int, err error) {
-	return l.run(ctx, false, file, args)
+	out, code, err = l.run(ctx, false, file, args)
+	if len(out) > maxOutput {
+		return "", 0, fmt.Errorf("%s answers with more than %d bytes", filepath.Base(file), maxOutput)
+	}
+	return out, code, err
 }
 
 // do runs a tool that changes something; an error says what it said.
@@ -55,7 +62,8 @@ func (l *Local) do(ctx context.Context, file string, args ...string) error {
 }
 
 func (l *Local) run(ctx context.Context, complaints bool, file string, args []string) (out string, code int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, toolWithin)
+	name := strings.Join(append([]string{filepath.Base(file)}, args...), " ")
+	ctx, cancel := context.WithTimeoutCause(ctx, toolWithin, fmt.Errorf("it did not end within %v: see whether this machine's directory server (LDAP, Active Directory) answers", toolWithin))
 	defer cancel()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -74,21 +82,26 @@ func (l *Local) run(ctx context.Context, complaints bool, file string, args []st
 	if err != nil {
 		return "", 0, err
 	}
-	stop := context.AfterFunc(ctx, func() {
-		_ = p.KillGroup()
-		_ = r.SetReadDeadline(time.Now()) // what it left behind may hold the other end
+	var b []byte
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		b, _ = io.ReadAll(io.LimitReader(r, maxOutput+1)) // what was read counts, however it ended
+		_, _ = io.Copy(io.Discard, r)
 	})
+	stop := context.AfterFunc(ctx, func() { _ = p.KillGroup() })
 	defer stop()
-	b, _ := io.ReadAll(io.LimitReader(r, maxOutput)) // what was read counts, however it ended
-	r.Close()
 	state, err := p.Wait(context.WithoutCancel(ctx))
+	// Its own output is in the pipe by now; what it left behind may hold the
+	// other end for ever.
+	_ = r.SetReadDeadline(time.Now().Add(pipeGrace))
+	reading.Wait()
 	switch {
 	case ctx.Err() != nil:
-		return "", 0, fmt.Errorf("%s %s did not end within %v: see whether this machine's directory server (LDAP, Active Directory) answers", filepath.Base(file), strings.Join(args, " "), toolWithin)
+		return "", 0, fmt.Errorf("%s: %w", name, context.Cause(ctx))
 	case err != nil:
 		return "", 0, err
 	case state.Signal != "":
-		return "", 0, fmt.Errorf("%s %s was ended from outside: %s", filepath.Base(file), strings.Join(args, " "), state.Signal)
+		return "", 0, fmt.Errorf("%s was ended from outside: %s", name, state.Signal)
 	}
 	return string(b), state.Code, nil
 }

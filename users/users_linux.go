@@ -30,17 +30,14 @@ func thisSystem() system {
 func switches() bool { return os.Geteuid() == 0 }
 
 func (l *Local) self() (Account, error) {
-	a := Account{Home: os.Getenv("HOME")}
+	a := Account{Home: os.Getenv("HOME")} // of an id without an account
 	uid := uint32(os.Geteuid())
 	e, ok, err := l.fromFile(func(e entry) bool { return e.uid == uid })
 	if err != nil {
 		return Account{}, err
 	}
 	if ok {
-		a.Name, a.Shell = e.name, e.shell
-		if a.Home == "" {
-			a.Home = e.home
-		}
+		a.Name, a.Home, a.Shell = e.name, e.home, e.shell
 	}
 	return a, nil
 }

@@ -1,11 +1,13 @@
 package users
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -351,6 +353,10 @@ func TestFailures(t *testing.T) {
 		"uids": {change: func(b *bed) {
 			b.tool("useradd", `echo "useradd: Can't get unique UID (no more available UIDs)" >&2; exit 4`)
 		}, want: "no user or group id is left"},
+		"BusyBox's uids": {change: func(b *bed) {
+			_ = os.Remove(b.in("bin/useradd"))
+			b.tool("busybox", `[ "$1" = --list ] && { echo adduser; echo addgroup; exit; }; echo "adduser: no uids left" >&2; exit 1`)
+		}, want: "no user or group id is left"},
 		"full disk": {change: func(b *bed) {
 			b.tool("useradd", `echo "useradd: /etc/passwd.50 file write error: No space left on device" >&2; exit 1`)
 		}, want: "is full, free some space there"},
@@ -398,6 +404,38 @@ func (b *bed) mkdirOwned(path string) {
 		if err := os.Chown(b.in(path), 41000, 41001); err != nil {
 			b.t.Fatal(err)
 		}
+	}
+}
+
+// TestTools: what a tool leaves behind, or prints without end, is not waited for.
+func TestTools(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.tool("getent", `/bin/sleep 1000 & echo $! >>`+b.in("left")+`; echo 'eve:x:950:951::/:/bin/sh'`)
+	b.tool("id", `/usr/bin/yes 951 | /usr/bin/head -c 1000000; echo 951`)
+	b.write("etc/nsswitch.conf", "group: files sss\n")
+	if _, err := b.Lookup(t.Context(), "eve"); err == nil || !strings.Contains(err.Error(), "groups") {
+		t.Errorf("a million bytes are no list of groups: %v", err)
+	}
+	b.tool("id", `echo 951`)
+	if a, err := b.Lookup(t.Context(), "eve"); err != nil || a.Principal.UID != 950 {
+		t.Errorf("%+v, %v", a, err)
+	}
+	left, err := os.ReadFile(b.in("left"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pid := range strings.FieldsSeq(string(left)) {
+		if n, err := strconv.Atoi(pid); err != nil || unix.Kill(n, unix.SIGKILL) != nil {
+			t.Errorf("process %s of the tool is gone: %v", pid, err)
+		}
+	}
+	b.tool("getent", `kill -STOP $$`)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	over := errors.New("the session is over")
+	cancel(over)
+	if _, err := b.Lookup(ctx, "eve"); !errors.Is(err, over) {
+		t.Errorf("a tool that hangs: %v", err)
 	}
 }
 

@@ -150,6 +150,16 @@ func TestInstallRunAs(t *testing.T) {
 		pe.types("exit\n")
 		pe.ends()
 	}
+	for elevated, want := range map[bool]string{false: "ada ada audio /home/ada\n", true: "root root /root\n"} {
+		name := fmt.Sprintf("Commands-%v", elevated)
+		f.sessionDocument(name, fmt.Sprintf(`{"schemaVersion":"1.0","description":"x","sessionType":"NonInteractiveCommands","inputs":{"runAsEnabled":true,"runAsDefaultUser":"ada"},`+
+			`"properties":{"linux":{"commands":"sh -c 'echo $(id -un) $(id -Gn) $HOME'","runAsElevated":%v}}}`, elevated))
+		pe := script(t, f.stock(f.id, "--document-name", name))
+		pe.ends()
+		if !strings.Contains(string(pe.out), want) {
+			t.Errorf("elevated %v: %s", elevated, pe.out)
+		}
+	}
 	for name, want := range map[string]string{"AsToor": "invalid uid and gid", "AsRoot": "invalid uid and gid", "AsNobody": "failed to start pty since RunAs user no-such-user does not exist", "AsEmpty": "please set the RunAs default user"} {
 		pe := script(t, f.stock(f.id, "--document-name", name))
 		pe.ends()

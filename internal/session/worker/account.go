@@ -19,17 +19,26 @@ import (
 func (h *held) account(life context.Context, all Accounts, elevated bool) (users.Account, error) {
 	n := h.req.Node
 	switch {
-	case elevated || n.Container:
+	case elevated && !n.AsInvoker:
 		return all.Self()
+	case elevated || n.Container:
+		return h.invoker(all)
 	case bool(h.req.Inputs.RunAsEnabled):
 		return h.runAs(life, all)
 	case n.AsInvoker || !all.Switches():
-		return all.Self()
+		return h.invoker(all)
 	}
 	a, err := all.Ensure(life, n.User)
 	if errors.Is(err, users.ErrRoot) {
 		err = fmt.Errorf("%w, which a session must not have; give it others", err)
 	}
+	return a, err
+}
+
+// invoker is who started the agent, with the home of then.
+func (h *held) invoker(all Accounts) (users.Account, error) {
+	a, err := all.Self()
+	a.Home = cmp.Or(environ.Get(h.Env, "HOME"), a.Home)
 	return a, err
 }
 
