@@ -37,7 +37,7 @@ func (l *Local) keepHome(ctx context.Context, w Wish) (Wish, error) {
 		return w, fmt.Errorf("the home %s: %w", home, err)
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return w, fmt.Errorf("%s, which is to be its home, is no directory: move it away", home)
-	case st.Uid == 0 && isEmpty(home), w.UID > 0 && uint32(w.UID) == st.Uid:
+	case st.Uid == 0 && prepared(home), w.UID > 0 && uint32(w.UID) == st.Uid:
 		return w, nil
 	}
 	owner := fmt.Sprintf("user id %d", st.Uid)
@@ -71,14 +71,15 @@ func (l *Local) owner(ctx context.Context, uid uint32) (entry, bool, error) {
 // homeMode is that of a home that no tool made.
 const homeMode = 0o700
 
-// settleHome sees that the account has a home of its own. Root's empty
-// directory in its place is what a tool leaves that was killed, or an
-// administrator who prepared it: it is handed over. No other is.
+// settleHome sees that the account has a home of its own. Root's directory is
+// handed over when we have just made it or it was prepared; no other is.
 func (l *Local) settleHome(a Account) error {
 	var st unix.Stat_t
+	made := false
 	err := unix.Stat(a.Home, &st)
 	if errors.Is(err, unix.ENOENT) {
 		if err = unix.Mkdir(a.Home, homeMode); err == nil {
+			made = true
 			err = unix.Stat(a.Home, &st)
 		}
 	}
@@ -89,7 +90,7 @@ func (l *Local) settleHome(a Account) error {
 		return fmt.Errorf("the home %s: %w", a.Home, err)
 	case st.Uid == a.Principal.UID:
 		return nil
-	case st.Uid != 0 || !isEmpty(a.Home):
+	case st.Uid != 0 || !made && !prepared(a.Home):
 		return fmt.Errorf("its home %s belongs to user id %d: give it to %s (chown -R) or move it away", a.Home, st.Uid, a.Name)
 	}
 	d, err := os.OpenFile(a.Home, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
@@ -103,7 +104,13 @@ func (l *Local) settleHome(a Account) error {
 	return nil
 }
 
-func isEmpty(dir string) bool {
+// prepared says whether root's directory is for the account: named as it and
+// empty, as a tool leaves it that was killed, or an administrator. Others, such
+// as /var/empty, are for all.
+func prepared(dir string) bool {
+	if filepath.Base(dir) != Name {
+		return false
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return false

@@ -451,6 +451,29 @@ func TestHomeIsKept(t *testing.T) {
 	}
 }
 
+// TestHomeOfRoot: an empty directory is handed over only where its name says
+// that it is for the account.
+func TestHomeOfRoot(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to have directories of root's")
+	}
+	for _, dir := range []string{"home/ssm-user", "home/empty"} {
+		b := newBed(t)
+		if err := os.Mkdir(b.in(dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		_, err := b.Ensure(t.Context(), Wish{Home: b.in(dir)})
+		var st unix.Stat_t
+		if serr := unix.Stat(b.in(dir), &st); serr != nil {
+			t.Fatal(serr)
+		}
+		if dir == "home/ssm-user" && (err != nil || st.Uid != 41000) || dir == "home/empty" && (err == nil || !strings.Contains(err.Error(), "belongs to root") || st.Uid != 0) {
+			t.Errorf("%s is %d's, %v", dir, st.Uid, err)
+		}
+	}
+}
+
 func TestStartDir(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
