@@ -23,6 +23,7 @@ func module() Rules {
 				"internal/seal",
 				"internal/logbook",
 				"internal/wire/s3", "internal/wire/logs", "internal/wire/manifest", "internal/archive", "platform/distro"},
+				"internal/wire/s3", "internal/wire/logs", "internal/wire/manifest", "internal/logbook", "platform/journal"},
 			// 1: pure logic over the words, and the seams above a seam
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
 				"internal/config", "internal/socket", "internal/imds", "internal/controlplane/store", "internal/transfer", "internal/paramstore", "platform/proc/proctest",

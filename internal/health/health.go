@@ -80,14 +80,16 @@ func (p Pinger) wake(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		var wait time.Duration
+		next := "again_in"
 		if _, ok := errors.AsType[*ssmclient.Unreachable](err); ok {
 			wait = unreached().Delay(unanswered, p.Rand)
 			unanswered++
 		} else {
 			wait = hibernation(refused)
 			refused++
+			next = "hibernating_for"
 		}
-		p.Log.Warn("the service does not take this node's ping; nothing starts before it does", "error", err, "again_in", wait.Round(time.Second))
+		p.Log.Warn("the service does not take this node's ping; nothing starts before it does", "error", err, next, wait.Round(time.Second))
 		if err := p.Reach.After(ctx, p.Clock, wait, err); err != nil {
 			return err
 		}

@@ -23,9 +23,8 @@ type File struct {
 	rolls int
 }
 
-// Open opens or makes a log of at most size bytes; its folder is made for its
-// owner only. With rolls above 0 this process rolls it over and keeps so many
-// older files; the others follow.
+// Open opens or makes a log of at most size bytes, which this process rolls
+// over, keeping rolls older files. Its folder is made for its owner only.
 func Open(path string, size int64, rolls int) (*File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
@@ -33,6 +32,10 @@ func Open(path string, size int64, rolls int) (*File, error) {
 	l := &File{path: path, max: size, rolls: rolls}
 	return l, l.open()
 }
+
+// Follow is a log that another process rolls over. Its file is opened when
+// there is something to write.
+func Follow(path string) *File { return &File{path: path} }
 
 func (l *File) open() (err error) {
 	// Log shippers that are not root read stock agents' logs where the folder
@@ -56,13 +59,12 @@ func (l *File) Write(b []byte) (int, error) {
 // rolls it over when that is ours and n more bytes are too much.
 func (l *File) follow(n int64) {
 	named, err := os.Stat(l.path)
-	var ours os.FileInfo
-	if l.f != nil {
-		if fi, serr := l.f.Stat(); serr == nil {
-			ours = fi
-		}
+	if l.f == nil || err != nil {
+		l.reopen()
+		return
 	}
-	if err != nil || ours == nil || !os.SameFile(named, ours) {
+	ours, err := l.f.Stat()
+	if err != nil || !os.SameFile(named, ours) {
 		l.reopen()
 		return
 	}

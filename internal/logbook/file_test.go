@@ -82,7 +82,8 @@ func TestModeIsTheUmasks(t *testing.T) {
 func TestOthersFollow(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "agent.log")
-	owner, other := open(t, path, 1000, 100), open(t, path, 1000, 0)
+	owner, other := open(t, path, 1000, 100), Follow(path)
+	t.Cleanup(func() { _ = other.Close() })
 	var wg sync.WaitGroup
 	const each = 200
 	for name, l := range map[string]*File{"owner": owner, "other": other} {

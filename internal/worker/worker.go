@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"path/filepath"
 	"time"
@@ -27,9 +28,10 @@ import (
 // Deps is what a worker needs of the machine.
 type Deps struct {
 	FS     fsys.FS
-	Clock  clock.Clock // of uploads; nil: the machine's
-	Stdin  io.Reader   // orders of the agent that started it
-	Stdout io.Writer   // events for it
+	Clock  clock.Clock  // of uploads; nil: the machine's
+	Log    *slog.Logger // nil: nowhere
+	Stdin  io.Reader    // orders of the agent that started it
+	Stdout io.Writer    // events for it
 	// Stderr gets the one sentence of a worker that cannot begin.
 	Stderr io.Writer
 	// Listen is ipc.Listen: later agents find the worker there.
@@ -132,6 +134,7 @@ func execute(ctx context.Context, a *agents, req job.Request, o job.Order, rec *
 		return fmt.Errorf("make the orchestration directory: %w", err)
 	}
 	run := engine.Run{
+		Log:       commandLog(d.Log, req.ID),
 		CommandID: req.ID, Steps: req.Steps, Dir: req.Dir, Platform: req.Node.PlatformType,
 		Plugins: d.Plugins(req, a), Done: rec.was, Started: rec.progress.Started(), Interrupted: o.Interrupted,
 		S3Bucket: req.S3Bucket, S3KeyPrefix: req.S3KeyPrefix, Recorder: rec,
@@ -197,4 +200,12 @@ func (r *recorder) append(rec job.Record) error {
 	r.progress.Apply(rec)
 	r.agents.tell(job.Event{Seq: seq, Record: rec})
 	return nil
+}
+
+// commandLog is log for the command id.
+func commandLog(log *slog.Logger, id string) *slog.Logger {
+	if log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return log.With("command", id)
 }

@@ -3,7 +3,6 @@ package program
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/user"
@@ -38,18 +37,10 @@ func serveAgent(_ context.Context, s streams, f *agentFlags) int {
 	if err != nil {
 		return exitFailed
 	}
-	var w io.Writer = s.err
-	if file, err := openLog(filepath.Join(p.Logs, "amazon-ssm-agent.log"), logSize); err == nil {
-		defer file.Close()
-		w = io.MultiWriter(s.err, file)
-	} else {
-		s.failf("amazon-ssm-agent", "log file: %v; logging to standard error only", err)
-	}
 	level := new(slog.LevelVar)
-	if os.Getenv("SSMAGENT_DEBUG") != "" {
-		level.Set(slog.LevelDebug)
-	}
-	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+	level.Set(firstLevel())
+	log, closeLog := agentLog(s, p.Logs, level)
+	defer closeLog()
 	m, err := machine(f.root, p)
 	if err != nil {
 		s.failf("amazon-ssm-agent", "%v", err)
@@ -84,7 +75,7 @@ func machine(root string, p platform.Paths) (agent.Machine, error) {
 	}
 	return agent.Machine{
 		Info: platform.Read, Paths: p, FS: fileSystem(root), Lock: secfile.Lock, Hardware: fingerprint.Read, Ambient: ambient, Cloud: connect.Cloud(),
-		Executable: exe, Given: os.Getenv("CREDENTIALS_DIRECTORY"), Env: os.Environ(), Stderr: os.Stderr,
+		Executable: exe, Given: os.Getenv("CREDENTIALS_DIRECTORY"), Env: workerEnv(p.Logs), Stderr: os.Stderr,
 		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Listen: ipc.Listen, CheckPeer: ipc.CheckPeer, Reboot: restart, Watch: watch.Dir,
 		Network: network.Changes, SharedCredentials: sharedCredentials(root),
 	}, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"strings"
 
 	"ssmagent/internal/clock"
+	"ssmagent/internal/session"
 	"ssmagent/internal/session/terminal"
 	"ssmagent/internal/session/worker"
 	"ssmagent/platform/ipc"
@@ -37,13 +37,9 @@ func sessionWorker(ctx context.Context, s streams, args []string) int {
 		s.failf("ssm-session-worker", "find this program: %v", err)
 		return exitFailed
 	}
-	level := slog.LevelInfo
-	if os.Getenv("SSMAGENT_DEBUG") != "" {
-		level = slog.LevelDebug
-	}
 	return worker.Main(ctx, args, worker.Deps{
 		FS: secfile.OS(), Stdin: pollable(os.Stdin), Stdout: pollable(os.Stdout), Stderr: s.err,
-		Log: slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level})), Clock: clock.Real{}, Lock: secfile.Lock,
+		Log: workerLog(s, session.WorkerName), Clock: clock.Real{}, Lock: secfile.Lock,
 		Listen: ipc.Listen, Start: proc.Start, Screen: shell.OpenScreen, Executable: exe, Env: os.Environ(),
 		Accounts: func(data string) worker.Accounts { return users.New(secfile.OS(), data) }, Program: findProgram, Lookup: lookup, Dial: dial,
 	})
