@@ -26,6 +26,8 @@ type window struct {
 	log    bytes.Buffer
 	status admin.Status
 	refuse error
+
+	callerErr error
 }
 
 func open(t *testing.T) *window {
@@ -38,7 +40,9 @@ func open(t *testing.T) *window {
 	s := admin.NewServer(admin.Options{
 		Path: filepath.Join("/ipc", "admin"), FS: fsystest.NewDisk(), Listen: func(string) (net.Listener, error) { return l, nil },
 		Check: func(net.Conn) error { return w.refuse }, Status: func() admin.Status { return w.status },
-		Level: &w.level, Clock: clock.Real{}, Log: slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: &w.level})),
+		Caller:  func(context.Context) (admin.Caller, error) { return admin.Caller{Arn: "arn:aws:sts::1:x"}, w.callerErr },
+		Proxies: admin.Proxies{HTTPS: "http://p:3128"},
+		Level:   &w.level, Clock: clock.Real{}, Log: slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: &w.level})),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -62,6 +66,21 @@ func TestStatus(t *testing.T) {
 	got, err := w.Status(t.Context())
 	if err != nil || got != w.status {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestCallerAndProxies(t *testing.T) {
+	t.Parallel()
+	w := open(t)
+	if c, err := w.Caller(t.Context()); err != nil || c.Arn != "arn:aws:sts::1:x" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if p, err := w.Proxies(t.Context()); err != nil || p.HTTPS != "http://p:3128" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	w.callerErr = errors.New("no credentials")
+	if _, err := w.Caller(t.Context()); err == nil || !strings.Contains(err.Error(), "no credentials") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -31,15 +31,26 @@ type Client struct {
 }
 
 // Status asks how the node is.
-func (c Client) Status(ctx context.Context) (s Status, err error) {
+func (c Client) Status(ctx context.Context) (Status, error) { return get[Status](ctx, c, "/status") }
+
+// Caller asks whose the node's credentials are.
+func (c Client) Caller(ctx context.Context) (Caller, error) { return get[Caller](ctx, c, "/caller") }
+
+// Proxies asks which proxies the agent uses.
+func (c Client) Proxies(ctx context.Context) (Proxies, error) {
+	return get[Proxies](ctx, c, "/proxies")
+}
+
+// get reads a page of JSON.
+func get[T any](ctx context.Context, c Client, page string) (v T, err error) {
 	var b bytes.Buffer
-	if err := c.ask(ctx, http.MethodGet, "/status", "", &b, maxAnswer); err != nil {
-		return Status{}, err
+	if err := c.ask(ctx, http.MethodGet, page, "", &b, maxAnswer); err != nil {
+		return v, err
 	}
-	if err := json.Unmarshal(b.Bytes(), &s); err != nil {
-		return Status{}, fmt.Errorf("read the agent's answer: %w", err)
+	if err := json.Unmarshal(b.Bytes(), &v); err != nil {
+		return v, fmt.Errorf("read the agent's answer: %w", err)
 	}
-	return s, nil
+	return v, nil
 }
 
 // Metrics writes the agent's figures to w.
@@ -82,7 +93,7 @@ func (c Client) ask(ctx context.Context, method, path, body string, to io.Writer
 	defer resp.Body.Close()
 	if resp.StatusCode >= http.StatusMultipleChoices {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096)) // the code says enough
-		return fmt.Errorf("the agent refuses: %s", strings.TrimSpace(string(text)))
+		return fmt.Errorf("the agent answers: %s", strings.TrimSpace(string(text)))
 	}
 	n, err := io.Copy(to, io.LimitReader(resp.Body, most+1))
 	switch {

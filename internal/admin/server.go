@@ -34,9 +34,13 @@ type Options struct {
 	Listen func(path string) (net.Listener, error) // ipc.Listen
 	Check  func(net.Conn) error                    // ipc.CheckPeer
 	Status func() Status
-	Level  *slog.LevelVar
-	Clock  clock.Clock
-	Log    *slog.Logger
+	// Caller asks STS whose the node's credentials are.
+	Caller func(ctx context.Context) (Caller, error)
+	// Proxies are the agent's own.
+	Proxies Proxies
+	Level   *slog.LevelVar
+	Clock   clock.Clock
+	Log     *slog.Logger
 }
 
 // Server answers administrators.
@@ -82,7 +86,9 @@ func (s *Server) listen() (net.Listener, error) {
 
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", s.status)
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.opt.Status()) })
+	mux.HandleFunc("GET /caller", s.caller)
+	mux.HandleFunc("GET /proxies", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.opt.Proxies) })
 	mux.HandleFunc("GET /metrics", s.metrics)
 	mux.HandleFunc("PUT /log-level", s.setLevel)
 	mux.HandleFunc("GET /debug/stacks", func(w http.ResponseWriter, _ *http.Request) { dump(w, "goroutine", 2) })
@@ -98,9 +104,19 @@ func (s *Server) handler() http.Handler {
 	})
 }
 
-func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+// answer answers with v.
+func answer(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(s.opt.Status()) // who does not hear it has gone
+	_ = json.NewEncoder(w).Encode(v) // who does not hear it has gone
+}
+
+func (s *Server) caller(w http.ResponseWriter, r *http.Request) {
+	c, err := s.opt.Caller(r.Context())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	answer(w, c)
 }
 
 func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {

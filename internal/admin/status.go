@@ -38,6 +38,7 @@ type Status struct {
 	Ready   bool   // the service counts the node as online
 	Version string
 	PID     int
+	User    string // that the agent runs as
 	Started time.Time
 
 	InstanceID, Region, Identity string
@@ -56,6 +57,19 @@ type Status struct {
 	MemoryLimitBytes     int64
 	OpenFiles, FileLimit int
 	LogLevel             string
+}
+
+// Caller is whose the node's credentials are.
+type Caller struct {
+	Arn     string
+	Expires time.Time `json:",omitzero"`
+}
+
+// Proxies are the variables by which programs use a proxy, with its password.
+type Proxies struct {
+	HTTP  string `json:"http_proxy"`
+	HTTPS string `json:"https_proxy"`
+	No    string `json:"no_proxy"`
 }
 
 // Judge fills in State, Why and Ready: a node is online as long as its channel

@@ -51,6 +51,7 @@ type Machine struct {
 	// there is none.
 	SharedCredentials string
 
+	User       string   // that this process runs as
 	Executable string   // absolute path of this program, which workers are too
 	Env        []string // of workers, handed on to scripts
 	Stderr     *os.File // of workers; nil is the null device

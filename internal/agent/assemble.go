@@ -108,7 +108,7 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 	runs["channel"], runs["health ping"], runs["sessions"] = channel.Run, ping.Run, shells.Run
 	runs["recordings"] = func(ctx context.Context) error { return a.sweep(ctx, filepath.Join(dir, "session", "sessions")) }
 	runs["network"] = func(ctx context.Context) error { return a.watchNetwork(ctx, reach) }
-	maps.Copy(runs, a.watch(watched{id: id, creds: creds, skew: skew, heart: heart, channel: channel, queue: queue, shells: shells, box: box}))
+	maps.Copy(runs, a.watch(watched{id: id, creds: creds, skew: skew, heart: heart, channel: channel, queue: queue, shells: shells, box: box, calls: calls}))
 	if keepFresh != nil {
 		runs["credentials"] = keepFresh
 	}

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"ssmagent/internal/admin"
 	"ssmagent/internal/control"
+	"ssmagent/internal/environ"
 	"ssmagent/internal/fsys"
 	"ssmagent/internal/guard"
 	"ssmagent/internal/identity"
@@ -38,14 +38,14 @@ type watched struct {
 	queue   *job.Queue
 	shells  *session.Manager
 	box     *outbox.Outbox
+	calls   caller
 }
 
 // watch are the parts that look at the others: the administrators' window and
 // the guard.
 func (a *Agent) watch(w watched) map[string]func(context.Context) error {
 	m := a.opt.Machine
-	set := slices.ContainsFunc(m.Env, func(e string) bool { return strings.HasPrefix(e, "GOMEMLIMIT=") })
-	memory := guard.LimitMemory(int64(a.cfg.SSMAgent.Guard.MemoryMiB)<<20, set)
+	memory := guard.LimitMemory(int64(a.cfg.SSMAgent.Guard.MemoryMiB)<<20, environ.Get(m.Env, "GOMEMLIMIT") != "")
 	runs := map[string]func(context.Context) error{"guard": guard.New(guard.Options{
 		Memory: memory, Goroutines: a.cfg.SSMAgent.Guard.Goroutines, Usage: usage, Clock: a.opt.Clock, Log: a.log,
 		Save: func(stacks []byte) (string, error) {
@@ -66,9 +66,10 @@ func (a *Agent) watch(w watched) map[string]func(context.Context) error {
 	started := a.opt.Clock.Now()
 	runs["administrators' window"] = admin.NewServer(admin.Options{
 		Path: admin.Socket(m.Paths.IPC), FS: m.FS, Listen: m.Listen, Check: m.CheckPeer, Level: level, Clock: a.opt.Clock, Log: a.log,
+		Caller: w.calls.whoami, Proxies: proxies(m.Env),
 		Status: func() admin.Status {
 			s := w.status()
-			s.Version, s.PID, s.Started, s.MemoryLimitBytes, s.LogLevel = a.opt.Version, os.Getpid(), started, memory, admin.LevelName(level.Level())
+			s.Version, s.PID, s.User, s.Started, s.MemoryLimitBytes, s.LogLevel = a.opt.Version, os.Getpid(), m.User, started, memory, admin.LevelName(level.Level())
 			s.Judge(a.opt.Clock.Now(), a.pingEvery())
 			return s
 		},
@@ -90,6 +91,17 @@ func (w watched) status() admin.Status {
 		s.CredentialsExpire = e.Expires()
 	}
 	return s
+}
+
+// proxies are those of env, in small letters or capitals.
+func proxies(env []string) admin.Proxies {
+	value := func(name string) string {
+		if v := environ.Get(env, name); v != "" {
+			return v
+		}
+		return environ.Get(env, strings.ToUpper(name))
+	}
+	return admin.Proxies{HTTP: value("http_proxy"), HTTPS: value("https_proxy"), No: value("no_proxy")}
 }
 
 // usage is what this process takes.

@@ -16,14 +16,14 @@ func module() Rules {
 		Module: "ssmagent",
 		Core:   "internal", Drivers: []string{"internal/e2e"},
 		Layers: [][]string{
+			{"internal/secret"},
 			// 0: words, and seams that need nothing of ours
 			{"internal/wire/frame", "internal/wire/mgs", "internal/wire/mds", "internal/wire/ssm", "internal/wire/doc",
 				"internal/clock", "internal/fsys", "internal/sigv4", "platform", "platform/proc", "platform/ipc", "platform/quickio", "platform/reboot", "platform/watch", "platform/network",
 				"service", "fingerprint", "platform/tty", "internal/arch", "internal/environ", "internal/words", "internal/mux", "internal/session/destination",
 				"internal/seal",
-				"internal/logbook",
+				"internal/logbook", "platform/journal",
 				"internal/wire/s3", "internal/wire/logs", "internal/wire/manifest", "internal/archive", "platform/distro"},
-				"internal/wire/s3", "internal/wire/logs", "internal/wire/manifest", "internal/logbook", "platform/journal"},
 			// 1: pure logic over the words, and the seams above a seam
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
 				"internal/config", "internal/socket", "internal/imds", "internal/controlplane/store", "internal/transfer", "internal/paramstore", "platform/proc/proctest",
@@ -46,7 +46,7 @@ func module() Rules {
 				"internal/controlplane/logs", "internal/session/transcript",
 				"internal/step/content", "internal/step/rundocument", "internal/step/domainjoin", "internal/step/docker", "internal/step/packages"},
 			// 4: flows
-			{"internal/worker", "internal/session/worker", "internal/command", "internal/offline", "internal/localapi", "internal/session", "internal/controlplane/commands",
+			{"internal/diagnostics", "internal/worker", "internal/session/worker", "internal/command", "internal/offline", "internal/localapi", "internal/session", "internal/controlplane/commands",
 				"internal/services",
 				"internal/controlplane/sessions", "internal/client", "internal/controlplane/s3", "internal/operator"},
 			// 5: the rims

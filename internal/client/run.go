@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"ssmagent/internal/backoff"
+	"ssmagent/internal/secret"
 	"ssmagent/internal/socket"
 	"ssmagent/internal/stream"
 	"ssmagent/internal/wire/frame"
@@ -140,7 +141,7 @@ func (s *Session) open(ctx context.Context, token string) (*socket.Conn, error) 
 		o.Header = h
 	}
 	hello, err := json.Marshal(mgs.OpenDataChannel{
-		MessageSchemaVersion: mgs.SchemaVersion, RequestId: uuid.NewString(), TokenValue: token,
+		MessageSchemaVersion: mgs.SchemaVersion, RequestId: uuid.NewString(), TokenValue: secret.Text(token),
 		ClientId: s.clientID, ClientVersion: s.opt.ClientVersion,
 	})
 	if err != nil {

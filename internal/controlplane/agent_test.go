@@ -228,7 +228,7 @@ func TestEC2Node(t *testing.T) {
 	if err := json.Unmarshal([]byte(a.body), &out); err != nil || a.status != 200 {
 		t.Fatalf("%d %s", a.status, a.body)
 	}
-	n.Credentials = aws.Credentials{AccessKeyID: out.AccessKeyId, SecretAccessKey: out.SecretAccessKey, SessionToken: out.SessionToken}
+	n.Credentials = aws.Credentials{AccessKeyID: out.AccessKeyId, SecretAccessKey: string(out.SecretAccessKey), SessionToken: string(out.SessionToken)}
 	p.ping(n, "Linux")
 	found, err := p.nodesOf(ssm.DescribeInstanceInformationInput{})
 	if err != nil || len(found) != 1 || found[0].ResourceType != "EC2Instance" || found[0].SourceType != "AWS::EC2::Instance" || *found[0].InstanceId != n.id {

@@ -249,7 +249,7 @@ func (p *plane) token(n node) aws.Credentials {
 	if err := json.Unmarshal([]byte(a.body), &t); err != nil || a.status != http.StatusOK {
 		p.t.Fatalf("token: %d %s", a.status, a.body)
 	}
-	return aws.Credentials{AccessKeyID: t.AccessKeyId, SecretAccessKey: t.SecretAccessKey, SessionToken: t.SessionToken}
+	return aws.Credentials{AccessKeyID: t.AccessKeyId, SecretAccessKey: string(t.SecretAccessKey), SessionToken: string(t.SessionToken)}
 }
 
 func (p *plane) ping(n node, platform string) {

@@ -274,7 +274,7 @@ func TestSecureStrings(t *testing.T) {
 		}
 		a := p.call(token, "AmazonSSM.GetParameters", `{"Names":["`+name+`"],"WithDecryption":true,"Later":1}`)
 		var out wire.GetParametersOutput
-		if err := json.Unmarshal([]byte(a.body), &out); err != nil || len(out.Parameters) != 1 || out.Parameters[0].Value != want || out.Parameters[0].Type != "SecureString" {
+		if err := json.Unmarshal([]byte(a.body), &out); err != nil || len(out.Parameters) != 1 || string(out.Parameters[0].Value) != want || out.Parameters[0].Type != "SecureString" {
 			t.Errorf("%s for a node: %d %v", name, a.status, err)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/google/uuid"
 
+	"ssmagent/internal/secret"
 	"ssmagent/internal/sigv4"
 	"ssmagent/internal/wire/frame"
 	"ssmagent/internal/wire/mgs"
@@ -52,7 +53,7 @@ func (p *plane) channelToken(path string, c aws.Credentials) string {
 	if err != nil || derr != nil || resp.StatusCode != http.StatusCreated {
 		p.t.Fatalf("%s: %d %s", path, resp.StatusCode, b)
 	}
-	return out.TokenValue
+	return string(out.TokenValue)
 }
 
 // socket opens a websocket and says hello.
@@ -128,7 +129,7 @@ func TestSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := "/v1/control-channel/" + n.id
-	control := p.socket(path+"?role=subscribe&stream=input", n.Credentials, mgs.OpenControlChannel{MessageSchemaVersion: "1.0", RequestId: uuid.NewString(), TokenValue: p.channelToken(path, n.Credentials), AgentVersion: "3.3.0.0", PlatformType: "linux"})
+	control := p.socket(path+"?role=subscribe&stream=input", n.Credentials, mgs.OpenControlChannel{MessageSchemaVersion: "1.0", RequestId: uuid.NewString(), TokenValue: secret.Text(p.channelToken(path, n.Credentials)), AgentVersion: "3.3.0.0", PlatformType: "linux"})
 	for range 500 { // the channel's token is looked at when its first message is read
 		if s, err := sdk.GetConnectionStatus(t.Context(), &ssm.GetConnectionStatusInput{Target: &n.id}); err != nil || s.Status == types.ConnectionStatusConnected {
 			break
@@ -148,7 +149,7 @@ func TestSession(t *testing.T) {
 			t.Fatalf("%+v %v", order, err)
 		}
 		data := "/v1/data-channel/" + order.SessionId
-		agent := p.socket(data+"?role=publish_subscribe", n.Credentials, mgs.OpenDataChannel{MessageSchemaVersion: "1.0", RequestId: uuid.NewString(), TokenValue: p.channelToken(data, n.Credentials), ClientInstanceId: n.id})
+		agent := p.socket(data+"?role=publish_subscribe", n.Credentials, mgs.OpenDataChannel{MessageSchemaVersion: "1.0", RequestId: uuid.NewString(), TokenValue: secret.Text(p.channelToken(data, n.Credentials)), ClientInstanceId: n.id})
 		at, ok := strings.CutPrefix(*out.StreamUrl, strings.Replace(p.url, "http", "ws", 1))
 		if !ok || at != data+"?role=publish_subscribe" {
 			t.Fatalf("StreamUrl %s, the plane is at %s", *out.StreamUrl, p.url)
@@ -157,7 +158,7 @@ func TestSession(t *testing.T) {
 		if signs {
 			by = p.operator()
 		}
-		hello := mgs.OpenDataChannel{MessageSchemaVersion: "1.0", RequestId: uuid.NewString(), TokenValue: *out.TokenValue, ClientId: uuid.NewString(), ClientVersion: "1.3.0.0"}
+		hello := mgs.OpenDataChannel{MessageSchemaVersion: "1.0", RequestId: uuid.NewString(), TokenValue: secret.Text(*out.TokenValue), ClientId: uuid.NewString(), ClientVersion: "1.3.0.0"}
 		client := p.socket(at, by, hello)
 		agent.send(mgs.TypeOutputStreamData, 0, []byte("$ "))
 		if m := client.frame(mgs.TypeOutputStreamData); string(m.Payload) != "$ " {
@@ -172,7 +173,7 @@ func TestSession(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		hello.TokenValue = *again.TokenValue
+		hello.TokenValue = secret.Text(*again.TokenValue)
 		client = p.socket(at, by, hello)
 		agent.send(mgs.TypeOutputStreamData, 1, []byte("logout"))
 		_ = agent.Close(websocket.StatusNormalClosure, "")

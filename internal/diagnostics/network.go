@@ -1,6 +1,7 @@
 package diagnostics
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -16,7 +17,8 @@ import (
 // Endpoint is a service's.
 type Endpoint struct {
 	Service string
-	URL     *url.URL
+	URL     *url.URL // nil: not tried
+	Why     error    // it is not, made by Skip; nil: it is not known
 }
 
 // Time limits of the network's checks; connecting has the stock agent's.
@@ -26,8 +28,8 @@ const (
 	allWithin    = 10 * time.Second
 )
 
-// errNoRegion is the stock agent's word for a node that knows no endpoints.
-var errNoRegion = Skip("Unable to fetch AWS region details")
+// noRegion is the stock agent's word for a node that knows no endpoints.
+func noRegion() error { return Skip("Unable to fetch AWS region details") }
 
 // Connectivity is a check for each service; an endpoint without a URL is not
 // known.
@@ -42,7 +44,7 @@ func (n Network) Connectivity(endpoints []Endpoint) []Check {
 		}
 		checks = append(checks, Check{"Connectivity to " + e.Service + " endpoint", limit, func(ctx context.Context) (string, error) {
 			if e.URL == nil {
-				return "", errNoRegion
+				return "", cmp.Or(e.Why, noRegion())
 			}
 			w, err := n.open(ctx, e.URL)
 			switch {
@@ -105,8 +107,9 @@ const soon = 14 * 24 * time.Hour
 // Certificates checks that the endpoints' certificates are good for this node.
 func (n Network) Certificates(endpoints []Endpoint) Check {
 	return Check{"TLS certificates", allWithin, func(ctx context.Context) (string, error) {
-		encrypted := slices.DeleteFunc(slices.Clone(endpoints), func(e Endpoint) bool { return e.URL != nil && e.URL.Scheme != "https" })
-		if len(encrypted) == 0 {
+		known := slices.DeleteFunc(slices.Clone(endpoints), func(e Endpoint) bool { return e.URL == nil })
+		encrypted := slices.DeleteFunc(slices.Clone(known), func(e Endpoint) bool { return e.URL.Scheme != "https" })
+		if len(known) > 0 && len(encrypted) == 0 {
 			return "", Skip("The endpoints are reached without TLS")
 		}
 		return eachHost(encrypted, func(u *url.URL) (string, error) {
@@ -149,7 +152,7 @@ const skewAllowed = 5 * time.Minute
 func (n Network) ClockSkew(h *http.Client, endpoint *url.URL) Check {
 	return Check{"Clock skew", allWithin, func(ctx context.Context) (string, error) {
 		if endpoint == nil {
-			return "", errNoRegion
+			return "", noRegion()
 		}
 		r, err := http.NewRequestWithContext(ctx, http.MethodHead, endpoint.String(), nil)
 		if err != nil {
@@ -195,7 +198,7 @@ func eachHost(endpoints []Endpoint, do func(*url.URL) (string, error)) (string, 
 		}
 	}
 	if len(seen) == 0 {
-		return "", errNoRegion
+		return "", noRegion()
 	}
 	return strings.Join(notes, "; "), errors.Join(errs...)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/google/uuid"
 
+	"ssmagent/internal/secret"
 	"ssmagent/internal/sigv4"
 	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/wire/frame"
@@ -49,13 +50,13 @@ func (p *plane) handNode() *handNode {
 	code, id := p.activation(&ssm.CreateActivationInput{})
 	fingerprint := uuid.NewString()
 	var reg wire.RegisterManagedInstanceOutput
-	h.must(&reg, wire.TargetPrefix+".RegisterManagedInstance", wire.RegisterManagedInstanceInput{ActivationCode: code, ActivationId: id, Fingerprint: fingerprint, PublicKey: pub, PublicKeyType: "Rsa"}, nil)
+	h.must(&reg, wire.TargetPrefix+".RegisterManagedInstance", wire.RegisterManagedInstanceInput{ActivationCode: secret.Text(code), ActivationId: id, Fingerprint: fingerprint, PublicKey: pub, PublicKeyType: "Rsa"}, nil)
 	h.id = reg.InstanceId
 	var token wire.RequestManagedInstanceRoleTokenOutput
 	h.must(&token, wire.TargetPrefix+".RequestManagedInstanceRoleToken", wire.RequestManagedInstanceRoleTokenInput{Fingerprint: fingerprint}, func(r *http.Request, body []byte) error {
 		return sigv4.SignPSS(r, body, key, h.id, "ssm", "us-east-1", time.Now())
 	})
-	h.creds = aws.Credentials{AccessKeyID: token.AccessKeyId, SecretAccessKey: token.SecretAccessKey, SessionToken: token.SessionToken}
+	h.creds = aws.Credentials{AccessKeyID: token.AccessKeyId, SecretAccessKey: string(token.SecretAccessKey), SessionToken: string(token.SessionToken)}
 	return h
 }
 
@@ -142,7 +143,7 @@ func (h *handNode) channel(ctx context.Context) *websocket.Conn {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(func() { c.CloseNow() })
-	first, _ := json.Marshal(mgs.OpenControlChannel{MessageSchemaVersion: mgs.SchemaVersion, RequestId: uuid.NewString(), TokenValue: created.TokenValue, AgentVersion: "3.3.9000.0", PlatformType: "linux"})
+	first, _ := json.Marshal(mgs.OpenControlChannel{MessageSchemaVersion: mgs.SchemaVersion, RequestId: uuid.NewString(), TokenValue: secret.Text(created.TokenValue), AgentVersion: "3.3.9000.0", PlatformType: "linux"})
 	if err := c.Write(ctx, websocket.MessageText, first); err != nil {
 		h.t.Fatal(err)
 	}

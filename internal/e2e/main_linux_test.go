@@ -316,18 +316,24 @@ func (p *plane) node(in *ssm.CreateActivationInput) *node {
 	if rc != 0 {
 		p.t.Fatalf("register: exit %d\n%s", rc, e)
 	}
-	var reg struct{ ManagedInstanceID string }
-	b, err := os.ReadFile(filepath.Join(n.root, "var", "lib", "amazon", "ssm", "registration"))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, &reg); err != nil {
-		p.t.Fatal(err)
-	}
-	n.id = reg.ManagedInstanceID
+	n.id = registeredID(p.t, n.root)
 	n.start()
 	p.online(n.id)
 	return n
+}
+
+// registeredID is the id that a registration below root left.
+func registeredID(t *testing.T, root string) string {
+	t.Helper()
+	var reg struct{ ManagedInstanceID string }
+	b, err := os.ReadFile(filepath.Join(root, "var", "lib", "amazon", "ssm", "registration"))
+	if err == nil {
+		err = json.Unmarshal(b, &reg)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reg.ManagedInstanceID
 }
 
 // endAll has everything of the node killed when the test ends: workers outlive

@@ -20,6 +20,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
+	"ssmagent/internal/secret"
 	"ssmagent/internal/wire/frame"
 	"ssmagent/internal/wire/mgs"
 )
@@ -41,7 +42,7 @@ func attach(ctx context.Context, t *testing.T, url, token string) *handClient {
 	}
 	t.Cleanup(func() { c.CloseNow() })
 	c.SetReadLimit(1 << 20)
-	hello, _ := json.Marshal(mgs.OpenDataChannel{MessageSchemaVersion: mgs.SchemaVersion, RequestId: uuid.NewString(), TokenValue: token, ClientId: uuid.NewString(), ClientVersion: "1.2.3.4"})
+	hello, _ := json.Marshal(mgs.OpenDataChannel{MessageSchemaVersion: mgs.SchemaVersion, RequestId: uuid.NewString(), TokenValue: secret.Text(token), ClientId: uuid.NewString(), ClientVersion: "1.2.3.4"})
 	if err := c.Write(ctx, websocket.MessageText, hello); err != nil {
 		t.Fatal(err)
 	}

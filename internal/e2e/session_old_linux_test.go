@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/xtaci/smux"
 
+	"ssmagent/internal/secret"
 	"ssmagent/internal/stream"
 	"ssmagent/internal/wire/frame"
 	"ssmagent/internal/wire/mgs"
@@ -51,7 +52,7 @@ func (p *plane) stranger(n *node, version, port string) *stranger {
 		p.t.Fatal(err)
 	}
 	conn.SetReadLimit(frame.MaxSize)
-	hello, err := json.Marshal(mgs.OpenDataChannel{MessageSchemaVersion: "1.0", RequestId: uuid.NewString(), TokenValue: *out.TokenValue, ClientId: uuid.NewString(), ClientVersion: version})
+	hello, err := json.Marshal(mgs.OpenDataChannel{MessageSchemaVersion: "1.0", RequestId: uuid.NewString(), TokenValue: secret.Text(*out.TokenValue), ClientId: uuid.NewString(), ClientVersion: version})
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -192,3 +192,30 @@ func TestAdminSocketIsForRoot(t *testing.T) {
 		t.Errorf("another user was answered: %s", got)
 	}
 }
+
+// TestWhatChildrenInherit: the agent raises its own limit of open files; its
+// children have the machine's umask and limits, and its files their own rights.
+func TestWhatChildrenInherit(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	n := p.node(&ssm.CreateActivationInput{})
+	n.term()
+	n.program = startAs(t, exec.Command("sh", "-c", `ulimit -S -n 500 && umask 027 && exec "$0" "$@"`, filepath.Join(bin, "amazon-ssm-agent"), "-root", n.root))
+	n.line("control channel open")
+	s := statusOf(t, n.root)
+	if limit, _ := s["FileLimit"].(float64); limit <= 500 {
+		t.Errorf("the agent may open %v files", limit)
+	}
+	if limit, _ := s["MemoryLimitBytes"].(float64); limit != 256<<20 {
+		t.Errorf("the agent's memory is limited to %v", limit)
+	}
+	out := p.invocation(p.send(n.id, "umask; ulimit -n; env | grep -c '^\\(SSMAGENT_\\|NOTIFY_\\|WATCHDOG_\\|GOMEMLIMIT\\)'"), n.id)
+	if got := *out.StandardOutputContent; got != "0027\n500\n0\n" {
+		t.Errorf("scripts inherit %q", got)
+	}
+	for name, want := range map[string]os.FileMode{"var/lib/amazon/ssm/Vault/Store/RegistrationKey": 0o600, "var/lib/amazon/ssm/Vault": 0o700} {
+		if fi, err := os.Stat(filepath.Join(n.root, name)); err != nil || fi.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v", name, fi, err)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ssmagent/internal/config"
+	"ssmagent/internal/secret"
 	"ssmagent/internal/sigv4"
 	"ssmagent/internal/vault"
 )
@@ -19,7 +20,7 @@ func TestResolve(t *testing.T) {
 		t.Fatal(err)
 	}
 	rec := func(change func(*registration)) string {
-		r := registration{InstanceID: nodeID, Region: "eu-west-1", PrivateKey: key, PrivateKeyType: "Rsa"}
+		r := registration{InstanceID: nodeID, Region: "eu-west-1", PrivateKey: secret.Text(key), PrivateKeyType: "Rsa"}
 		change(&r)
 		b, err := json.Marshal(r)
 		if err != nil {

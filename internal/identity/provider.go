@@ -274,7 +274,7 @@ func (o Options) tokenBy(ctx context.Context, c *ssmclient.Client, fingerprint s
 		return token{}, false, fmt.Errorf("%w: the credentials expire in %v by this machine's time; is the clock right?", errIncomplete, left.Round(time.Second))
 	}
 	return token{retrieved: now, Credentials: aws.Credentials{
-		AccessKeyID: out.AccessKeyId, SecretAccessKey: out.SecretAccessKey, SessionToken: out.SessionToken,
+		AccessKeyID: out.AccessKeyId, SecretAccessKey: string(out.SecretAccessKey), SessionToken: string(out.SessionToken),
 		CanExpire: true, Expires: out.TokenExpirationDate.Time, Source: SourceSSM,
 	}}, out.UpdateKeyPair != nil && *out.UpdateKeyPair, nil
 }

@@ -9,20 +9,21 @@ import (
 	"sync"
 	"time"
 
+	"ssmagent/internal/secret"
 	"ssmagent/internal/sigv4"
 	"ssmagent/internal/vault"
 )
 
 // registration is the stock agent's record of the vault key RegistrationKey.
 type registration struct {
-	InstanceID            string `json:"instanceID"`
-	Region                string `json:"region"`
-	InstanceType          string `json:"instanceType"`
-	AvailabilityZone      string `json:"availabilityZone"`
-	PrivateKey            string `json:"privateKey"` // base64 of PKCS#1 DER
-	PublicKey             string `json:"publicKey"`  // empty for hybrid nodes
-	PrivateKeyType        string `json:"privateKeyType"`
-	PrivateKeyCreatedDate string `json:"privateKeyCreatedDate"`
+	InstanceID            string      `json:"instanceID"`
+	Region                string      `json:"region"`
+	InstanceType          string      `json:"instanceType"`
+	AvailabilityZone      string      `json:"availabilityZone"`
+	PrivateKey            secret.Text `json:"privateKey"` // base64 of PKCS#1 DER
+	PublicKey             string      `json:"publicKey"`  // empty for hybrid nodes
+	PrivateKeyType        string      `json:"privateKeyType"`
+	PrivateKeyCreatedDate string      `json:"privateKeyCreatedDate"`
 }
 
 // createdFormat is how Go prints a time, which is how the record has it.
@@ -89,7 +90,7 @@ func (r registration) key() (*rsa.PrivateKey, error) {
 	if r.PrivateKeyType != "" && r.PrivateKeyType != sigv4.KeyType {
 		return nil, fmt.Errorf("%w: its key is of type %.40q, need %s; %s", errDamaged, r.PrivateKeyType, sigv4.KeyType, reRegister)
 	}
-	key, err := sigv4.DecodePrivateKey(r.PrivateKey)
+	key, err := sigv4.DecodePrivateKey(string(r.PrivateKey))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w; %s", errDamaged, err, reRegister)
 	}
@@ -102,7 +103,7 @@ func (r registration) withKey(key *rsa.PrivateKey, now time.Time) (registration,
 	if err != nil {
 		return r, err
 	}
-	r.PrivateKey, r.PublicKey, r.PrivateKeyType = text, "", sigv4.KeyType
+	r.PrivateKey, r.PublicKey, r.PrivateKeyType = secret.Text(text), "", sigv4.KeyType
 	r.PrivateKeyCreatedDate = now.Local().Format(createdFormat)
 	return r, nil
 }

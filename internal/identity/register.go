@@ -19,6 +19,7 @@ import (
 	"ssmagent/internal/clock"
 	"ssmagent/internal/config"
 	"ssmagent/internal/fsys"
+	"ssmagent/internal/secret"
 	"ssmagent/internal/sigv4"
 	"ssmagent/internal/ssmclient"
 	"ssmagent/internal/vault"
@@ -175,7 +176,7 @@ func (r registrar) call(ctx context.Context, key *rsa.PrivateKey, print string) 
 			return Identity{}, err
 		}
 	} else {
-		in.ActivationCode, in.ActivationId = r.o.Code, r.o.ID
+		in.ActivationCode, in.ActivationId = secret.Text(r.o.Code), r.o.ID
 	}
 	var out ssm.RegisterManagedInstanceOutput
 	if err := c.Call(ctx, "RegisterManagedInstance", in, &out); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"ssmagent/internal/clock"
+	"ssmagent/internal/secret"
 )
 
 // freshFor is how long credentials must still be valid not to be renewed.
@@ -19,8 +20,8 @@ const freshFor = time.Minute
 // a worker only.
 type Credentials struct {
 	AccessKeyID     string
-	SecretAccessKey string
-	SessionToken    string
+	SecretAccessKey secret.Text
+	SessionToken    secret.Text
 	Expires         time.Time // zero: never
 }
 
@@ -30,7 +31,7 @@ func Borrow(ctx context.Context, c aws.CredentialsProvider) (Credentials, error)
 	if err != nil {
 		return Credentials{}, err
 	}
-	out := Credentials{AccessKeyID: got.AccessKeyID, SecretAccessKey: got.SecretAccessKey, SessionToken: got.SessionToken}
+	out := Credentials{AccessKeyID: got.AccessKeyID, SecretAccessKey: secret.Text(got.SecretAccessKey), SessionToken: secret.Text(got.SessionToken)}
 	if got.CanExpire {
 		out.Expires = got.Expires
 	}
@@ -96,7 +97,7 @@ func (p *Purse) Retrieve(ctx context.Context) (aws.Credentials, error) {
 		switch {
 		case left > 0:
 			return aws.Credentials{
-				AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken,
+				AccessKeyID: c.AccessKeyID, SecretAccessKey: string(c.SecretAccessKey), SessionToken: string(c.SessionToken),
 				CanExpire: !c.Expires.IsZero(), Expires: c.Expires,
 			}, nil
 		case asked && answered && refused != "":

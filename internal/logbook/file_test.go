@@ -82,10 +82,10 @@ func TestModeIsTheUmasks(t *testing.T) {
 func TestOthersFollow(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "agent.log")
-	owner, other := open(t, path, 1000, 100), Follow(path)
+	owner, other := open(t, path, 300, 100), Follow(path)
 	t.Cleanup(func() { _ = other.Close() })
 	var wg sync.WaitGroup
-	const each = 200
+	const each = 200 // six files of the owner alone
 	for name, l := range map[string]*File{"owner": owner, "other": other} {
 		wg.Go(func() {
 			for i := range each {

@@ -6,6 +6,7 @@ package logbook
 import (
 	"bytes"
 	"context"
+	"crypto/rsa"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +15,10 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"ssmagent/internal/secret"
 )
 
 // stamp is that of stock lines; it is local time.
@@ -85,6 +90,16 @@ func message(text string) string {
 	}, text[:min(len(text), maxMessage)])
 }
 
+// Hide is what a slog.Handler replaces attributes with: keys and credentials of
+// types that are not ours are hidden, as a secret.Text hides itself.
+func Hide(_ []string, a slog.Attr) slog.Attr {
+	switch a.Value.Any().(type) {
+	case rsa.PrivateKey, *rsa.PrivateKey, aws.Credentials, *aws.Credentials:
+		a.Value = slog.StringValue(secret.Hidden)
+	}
+	return a
+}
+
 // fields makes " key=value …" of a record's attributes, quoted as slog does.
 type fields struct {
 	h   slog.Handler
@@ -103,7 +118,7 @@ func newFields() *fields {
 		if len(groups) == 0 && (a.Key == slog.LevelKey || a.Key == slog.MessageKey || a.Key == slog.TimeKey) {
 			return slog.Attr{}
 		}
-		return a
+		return Hide(groups, a)
 	}})}
 }
 

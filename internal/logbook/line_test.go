@@ -2,12 +2,18 @@ package logbook
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"log/slog"
 	"maps"
+	"math/big"
 	"regexp"
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"ssmagent/internal/secret"
 )
 
 // TestLine: the form that shippers of stock logs parse.
@@ -44,6 +50,20 @@ func TestEntries(t *testing.T) {
 		!maps.Equal(got[0].Fields, map[string]string{"SSM_SESSION_ID": "s-1", "SSM_COMMAND_ID": "c 1"}) ||
 		!maps.Equal(got[1].Fields, map[string]string{"SSM_SESSION_ID": "s-1"}) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestHides: neither a key nor credentials are printed, whoever logs them.
+func TestHides(t *testing.T) {
+	t.Parallel()
+	key := &rsa.PrivateKey{D: big.NewInt(123456789)}
+	creds := aws.Credentials{AccessKeyID: "AKIA", SecretAccessKey: "hush-1", SessionToken: "hush-2"}
+	var b bytes.Buffer
+	for _, h := range []slog.Handler{NewLine(&b, slog.LevelInfo, false), slog.NewTextHandler(&b, &slog.HandlerOptions{ReplaceAttr: Hide})} {
+		slog.New(h).With("c", creds).Info("m", "key", key, "creds", &creds, "one", *key, "code", secret.Text("hush-3"))
+	}
+	if got := b.String(); strings.Contains(got, "123456789") || strings.Contains(got, "hush") || strings.Count(got, secret.Hidden) != 10 {
+		t.Errorf("%s", got)
 	}
 }
 

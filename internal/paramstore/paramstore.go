@@ -40,7 +40,7 @@ func (s Store) get(ctx context.Context, names []string, decrypt bool) ([]doc.Sto
 	}
 	found := make([]doc.StoreParameter, len(out.Parameters))
 	for i, p := range out.Parameters {
-		found[i] = doc.StoreParameter{Name: p.Name, Selector: p.Selector, Version: strconv.FormatInt(p.Version, 10), Type: p.Type, Value: p.Value}
+		found[i] = doc.StoreParameter{Name: p.Name, Selector: p.Selector, Version: strconv.FormatInt(p.Version, 10), Type: p.Type, Value: string(p.Value)}
 	}
 	return found, nil
 }

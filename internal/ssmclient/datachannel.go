@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"ssmagent/internal/secret"
 	"ssmagent/internal/socket"
 	"ssmagent/internal/wire/frame"
 	"ssmagent/internal/wire/mgs"
@@ -30,7 +31,7 @@ func (g Gateway) CreateDataChannel(ctx context.Context, sessionID string) (token
 // message, which has token and the node's id. ctx bounds this only.
 func (g Gateway) DialDataChannel(ctx context.Context, sessionID, token, instanceID string) (*socket.Conn, error) {
 	conn, err := g.dialData(ctx, sessionID, mgs.OpenDataChannel{
-		MessageSchemaVersion: mgs.SchemaVersion, RequestId: uuid.NewString(), TokenValue: token, ClientInstanceId: instanceID,
+		MessageSchemaVersion: mgs.SchemaVersion, RequestId: uuid.NewString(), TokenValue: secret.Text(token), ClientInstanceId: instanceID,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open data channel: %w", err)

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"ssmagent/internal/clock"
+	"ssmagent/internal/secret"
 	"ssmagent/internal/wire/mgs"
 )
 
@@ -58,7 +59,7 @@ func (g Gateway) CreateControlChannel(ctx context.Context, instanceID string) (t
 // DialControlChannel connects the channel and sends its first message: open
 // with token, and with schema version and request id where it has none.
 func (g Gateway) DialControlChannel(ctx context.Context, instanceID, token string, open mgs.OpenControlChannel) (*websocket.Conn, error) {
-	open.TokenValue = token
+	open.TokenValue = secret.Text(token)
 	if open.MessageSchemaVersion == "" {
 		open.MessageSchemaVersion = mgs.SchemaVersion
 	}
@@ -140,7 +141,7 @@ func token(endpoint string, resp *http.Response) (string, error) {
 	if len(answer) > maxCreate || xml.Unmarshal(answer, &out) != nil || out.TokenValue == "" {
 		return "", fmt.Errorf("the answer of %s has no TokenValue; is it a message gateway?", endpoint)
 	}
-	return out.TokenValue, nil
+	return string(out.TokenValue), nil
 }
 
 func gatewayRefusal(resp *http.Response, body []byte) *Error {

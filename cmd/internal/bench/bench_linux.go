@@ -189,7 +189,7 @@ func (b *bench) setUp(ctx context.Context) (err error) {
 	if err := b.configure("ws" + strings.TrimPrefix(url, "http")); err != nil {
 		return err
 	}
-	out, err := exec.Command(filepath.Join(b.bin, "amazon-ssm-agent"), "-root", b.root, "-register", "-code", act.ActivationCode, "-id", act.ActivationId, "-region", b.client.Region(), "-y").CombinedOutput()
+	out, err := exec.Command(filepath.Join(b.bin, "amazon-ssm-agent"), "-root", b.root, "-register", "-code", string(act.ActivationCode), "-id", act.ActivationId, "-region", b.client.Region(), "-y").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("register: %w: %s", err, out)
 	}

@@ -107,7 +107,7 @@ func (b *bench) freshRoot(ctx context.Context) (f *freshRoot, node string, err e
 		return nil, "", err
 	}
 	if err := f.run("mkdir -p /etc/amazon/ssm && cat >/etc/amazon/ssm/amazon-ssm-agent.json <<'END'\n" + string(cfg) + "\nEND\n" +
-		"amazon-ssm-agent -register -code " + act.ActivationCode + " -id " + act.ActivationId + " -region " + b.client.Region() + " -y"); err != nil {
+		"amazon-ssm-agent -register -code " + string(act.ActivationCode) + " -id " + act.ActivationId + " -region " + b.client.Region() + " -y"); err != nil {
 		return nil, "", err
 	}
 	registration, err := f.command("sed 's/.*\\(mi-[0-9a-f]*\\).*/\\1/' /var/lib/amazon/ssm/registration").Output()

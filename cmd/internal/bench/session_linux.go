@@ -44,10 +44,10 @@ func (b *bench) openOn(ctx context.Context, node, prompt string) (*shellSession,
 		return nil, err
 	}
 	s.Session, err = client.New(client.Options{
-		StreamURL: out.StreamUrl, SessionID: out.SessionId, Token: out.TokenValue, ClientVersion: "3.3.9000.0", Transport: transport,
+		StreamURL: out.StreamUrl, SessionID: out.SessionId, Token: string(out.TokenValue), ClientVersion: "3.3.9000.0", Transport: transport,
 		Resume: func(ctx context.Context) (string, error) {
 			o, err := b.client.ResumeSession(ctx, out.SessionId)
-			return o.TokenValue, err
+			return string(o.TokenValue), err
 		},
 		Terminate: func(ctx context.Context) error { return b.client.TerminateSession(ctx, out.SessionId) },
 	})

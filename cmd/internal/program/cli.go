@@ -13,9 +13,14 @@ import (
 const cliHelp = `usage: ssm-cli [-root DIR] COMMAND
 
   get-instance-information   this node's id, region and agent version, as JSON
+  get-diagnostics            checks the node, its service and each hop of the way to AWS;
+                             --output json|table
   status                     how the node is: channel, heartbeat, clock, credentials, memory
   readyz                     exits with 0 when the service counts the node as online, with 1 when
                              it does not, with 3 when no agent runs
+  selftest                   takes this program through its work in a folder of its own: control
+                             plane, registration, command, shell, forward; changes nothing else
+  logs                       the agent's log; -n LINES, -f, -errors, -session ID, -command ID
   metrics                    the agent's figures, in the text format of Prometheus
   set-log-level LEVEL        debug, info, warn or error, until the agent is started again
   debug stacks|heap|profile  what the agent does; -o FILE, for profile -seconds N
@@ -93,7 +98,7 @@ func nodeVerbs() map[string]func(ctx context.Context, s streams, root string, ar
 	return map[string]func(context.Context, streams, string, []string) int{
 		"recordings": recordings, "audit": auditMain, "commands": commandsMain, "run-document": runDocumentMain,
 		"send-offline-command": sendOfflineMain, "get-offline-command-invocation": offlineInvocationMain,
-		"status": statusMain, "readyz": readyzMain, "metrics": metricsMain, "set-log-level": setLogLevelMain, "debug": debugMain,
+		"get-diagnostics": diagnosticsMain, "selftest": selftestMain, "logs": logsMain, "status": statusMain, "readyz": readyzMain, "metrics": metricsMain, "set-log-level": setLogLevelMain, "debug": debugMain,
 	}
 }
 

@@ -211,7 +211,7 @@ func (d *demo) register(ctx context.Context, client *operator.Client) (string, e
 	if err != nil {
 		return "", err
 	}
-	c, err := d.spawn("amazon-ssm-agent", "-root", d.root, "-register", "-code", act.ActivationCode, "-id", act.ActivationId, "-region", client.Region(), "-y")
+	c, err := d.spawn("amazon-ssm-agent", "-root", d.root, "-register", "-code", string(act.ActivationCode), "-id", act.ActivationId, "-region", client.Region(), "-y")
 	if err != nil {
 		return "", err
 	}

@@ -255,7 +255,7 @@ func activateMain(ctx context.Context, s streams, args []string) int {
 		}
 		return exitOK
 	}
-	fmt.Fprintf(s.out, "amazon-ssm-agent -register -region %s -id %s -code %s\n", c.Region(), out.ActivationId, out.ActivationCode)
+	fmt.Fprintf(s.out, "amazon-ssm-agent -register -region %s -id %s -code %s\n", c.Region(), out.ActivationId, string(out.ActivationCode))
 	if p, err := pathsFor(f.root); err == nil && f.target.Endpoint == "" {
 		if _, err := connect.ControlPlane(p); err == nil {
 			fmt.Fprintln(s.err, "The node needs the configuration that `ssm-local node-config` prints.")

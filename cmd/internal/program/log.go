@@ -75,7 +75,7 @@ func screen(s streams, name string, level slog.Leveler) slog.Handler {
 	if send, ok := journal.Open(name); ok {
 		return logbook.NewEntries(func(e logbook.Entry) error { return send(e.Level, e.Message, e.Fields) }, level)
 	}
-	return slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level})
+	return slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level, ReplaceAttr: logbook.Hide})
 }
 
 // workerEnv is what workers get: ours, and where logs are.

@@ -43,14 +43,14 @@ func openSession(ctx context.Context, c sessions, in ssm.StartSessionInput, acce
 		return opened{}, fmt.Errorf("%s: %w", in.Target, err)
 	}
 	o := client.Options{
-		StreamURL: out.StreamUrl, SessionID: out.SessionId, Token: out.TokenValue, ClientVersion: version,
+		StreamURL: out.StreamUrl, SessionID: out.SessionId, Token: string(out.TokenValue), ClientVersion: version,
 		Transport: transport, Accept: accept, Notify: notify,
 		Resume: func(ctx context.Context) (string, error) {
 			o, err := c.ResumeSession(ctx, out.SessionId)
 			if ssmclient.Code(err) == "DoesNotExistException" {
 				return "", client.ErrGone
 			}
-			return o.TokenValue, err
+			return string(o.TokenValue), err
 		},
 		DataKey: func(ctx context.Context, keyID, challenge string) (key, sealed []byte, err error) {
 			return c.DataKey(ctx, datakey.Session{KeyID: keyID, SessionID: out.SessionId, TargetID: in.Target, Challenge: challenge})

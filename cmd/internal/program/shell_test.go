@@ -13,6 +13,7 @@ import (
 
 	"ssmagent/internal/client/clienttest"
 	"ssmagent/internal/datakey"
+	"ssmagent/internal/secret"
 	"ssmagent/internal/ssmclient"
 	"ssmagent/internal/wire/mgs"
 	"ssmagent/internal/wire/ssm"
@@ -31,7 +32,7 @@ type calls struct {
 
 func (s *calls) StartSession(_ context.Context, in ssm.StartSessionInput) (ssm.SessionOutput, error) {
 	s.asked = in
-	return ssm.SessionOutput{SessionId: clienttest.SessionID, StreamUrl: s.d.StreamURL(), TokenValue: s.d.Token()}, s.start
+	return ssm.SessionOutput{SessionId: clienttest.SessionID, StreamUrl: s.d.StreamURL(), TokenValue: secret.Text(s.d.Token())}, s.start
 }
 
 func (s *calls) ResumeSession(ctx context.Context, id string) (ssm.SessionOutput, error) {
@@ -39,7 +40,7 @@ func (s *calls) ResumeSession(ctx context.Context, id string) (ssm.SessionOutput
 	if token == "" && err == nil {
 		err = s.gone
 	}
-	return ssm.SessionOutput{SessionId: id, TokenValue: token}, err
+	return ssm.SessionOutput{SessionId: id, TokenValue: secret.Text(token)}, err
 }
 
 func (s *calls) DataKey(context.Context, datakey.Session) (key, sealed []byte, err error) {

@@ -33,11 +33,11 @@ func (d *Double) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	hello, err := mgs.Decode[mgs.OpenDataChannel](b)
 	d.mu.Lock()
-	if err != nil || !d.tokens[hello.TokenValue] || d.closed {
+	if err != nil || !d.tokens[string(hello.TokenValue)] || d.closed {
 		d.mu.Unlock()
 		return
 	}
-	d.tokens[hello.TokenValue] = false
+	d.tokens[string(hello.TokenValue)] = false
 	d.hellos = append(d.hellos, hello)
 	if d.conn != nil {
 		_ = d.conn.CloseNow()

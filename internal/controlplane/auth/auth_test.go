@@ -93,15 +93,15 @@ func TestTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, _, _ := issuer(t, path)
-	tok, err := again.open(out.SessionToken)
-	if err != nil || tok.InstanceID != "mi-0a1b2c3d4e5f60718" || tok.Secret != out.SecretAccessKey || tok.AccessKeyID != out.AccessKeyId {
+	tok, err := again.open(string(out.SessionToken))
+	if err != nil || tok.InstanceID != "mi-0a1b2c3d4e5f60718" || tok.Secret != string(out.SecretAccessKey) || tok.AccessKeyID != out.AccessKeyId {
 		t.Errorf("after a restart: %+v %v", tok, err)
 	}
 	stranger, _, _ := issuer(t, filepath.Join(t.TempDir(), "s.db"))
-	if _, err := stranger.open(out.SessionToken); err == nil {
+	if _, err := stranger.open(string(out.SessionToken)); err == nil {
 		t.Error("another control plane takes the token")
 	}
-	raw, _ := base64.StdEncoding.DecodeString(out.SessionToken)
+	raw, _ := base64.StdEncoding.DecodeString(string(out.SessionToken))
 	for n := range raw {
 		bad := slices.Clone(raw)
 		bad[n] ^= 1
@@ -118,7 +118,7 @@ func FuzzToken(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add("")
-	f.Add(out.SessionToken[:20])
+	f.Add(string(out.SessionToken[:20]))
 	f.Fuzz(func(t *testing.T, s string) {
 		if _, err := i.open(s); err == nil {
 			t.Fatalf("%q is taken", s)

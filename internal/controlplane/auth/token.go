@@ -12,6 +12,7 @@ import (
 
 	"ssmagent/internal/clock"
 	"ssmagent/internal/controlplane/store"
+	"ssmagent/internal/secret"
 	"ssmagent/internal/wire/ssm"
 )
 
@@ -78,8 +79,8 @@ func (i *Issuer) IssueToken(instanceID string, lifetime time.Duration) (ssm.Requ
 	nonce := make([]byte, i.aead.NonceSize())
 	_, _ = rand.Read(nonce) // never fails
 	return ssm.RequestManagedInstanceRoleTokenOutput{
-		AccessKeyId: k.ID, SecretAccessKey: k.Secret, TokenExpirationDate: ssm.Time{Time: t.Expires},
-		SessionToken: base64.StdEncoding.EncodeToString(i.aead.Seal(nonce, nonce, plain, []byte(tokenKey))),
+		AccessKeyId: k.ID, SecretAccessKey: secret.Text(k.Secret), TokenExpirationDate: ssm.Time{Time: t.Expires},
+		SessionToken: secret.Text(base64.StdEncoding.EncodeToString(i.aead.Seal(nonce, nonce, plain, []byte(tokenKey)))),
 	}, nil
 }
 

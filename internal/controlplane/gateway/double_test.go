@@ -37,7 +37,7 @@ func (l *lab) agent(node string) *double {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	return &double{lab: l, node: node, creds: aws.Credentials{AccessKeyID: c.AccessKeyId, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken}}
+	return &double{lab: l, node: node, creds: aws.Credentials{AccessKeyID: c.AccessKeyId, SecretAccessKey: string(c.SecretAccessKey), SessionToken: string(c.SessionToken)}}
 }
 
 // request is a signed request.
@@ -108,7 +108,7 @@ func (a *double) create() string {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return r.TokenValue
+	return string(r.TokenValue)
 }
 
 func (a *double) createAt(path string, body []byte) (int, string) {

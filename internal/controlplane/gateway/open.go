@@ -14,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 
 	"ssmagent/internal/controlplane/api"
+	"ssmagent/internal/secret"
 	"ssmagent/internal/wire/frame"
 	"ssmagent/internal/wire/mgs"
 )
@@ -46,7 +47,7 @@ func (g *Gateway) createControlChannel(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "ValidationException", fmt.Sprintf("MessageSchemaVersion is %q, must be %s", clip(in.MessageSchemaVersion), mgs.SchemaVersion))
 		return
 	}
-	out := mgs.CreateChannelResponse{MessageSchemaVersion: mgs.SchemaVersion, TokenValue: g.tokens.issue(node)}
+	out := mgs.CreateChannelResponse{MessageSchemaVersion: mgs.SchemaVersion, TokenValue: secret.Text(g.tokens.issue(node))}
 	b, err := out.Encode(mgs.RootCreateControlChannel)
 	if err != nil {
 		g.opt.Log.Error("gateway: control channel", "node", node, "error", err)
@@ -149,7 +150,7 @@ func (g *Gateway) first(ctx context.Context, conn *websocket.Conn, node string) 
 	if m.MessageSchemaVersion != mgs.SchemaVersion {
 		return m, fmt.Errorf("MessageSchemaVersion is %q, must be %s", clip(m.MessageSchemaVersion), mgs.SchemaVersion)
 	}
-	if !g.tokens.redeem(m.TokenValue, node) {
+	if !g.tokens.redeem(string(m.TokenValue), node) {
 		return m, errors.New("TokenValue is not valid, expired or used: make a new channel")
 	}
 	conn.SetReadLimit(frame.MaxSize)

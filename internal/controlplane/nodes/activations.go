@@ -12,6 +12,7 @@ import (
 
 	"ssmagent/internal/controlplane/api"
 	"ssmagent/internal/controlplane/store"
+	"ssmagent/internal/secret"
 	"ssmagent/internal/wire/ssm"
 )
 
@@ -51,7 +52,7 @@ func (s *Service) createActivation(_ context.Context, _ api.Caller, in ssm.Creat
 	code := newCode()
 	a.CodeHash = HashCode(code)
 	err := s.opt.DB.Update(func(tx *store.Tx) error { return Activations.Put(tx, a.ID, a) })
-	return ssm.CreateActivationOutput{ActivationId: a.ID, ActivationCode: code}, err
+	return ssm.CreateActivationOutput{ActivationId: a.ID, ActivationCode: secret.Text(code)}, err
 }
 
 func (s *Service) describeActivations(_ context.Context, _ api.Caller, in ssm.DescribeActivationsInput) (ssm.DescribeActivationsOutput, error) {

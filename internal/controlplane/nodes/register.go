@@ -104,7 +104,7 @@ func (s *Service) admit(tx *store.Tx, in ssm.RegisterManagedInstanceInput, n *No
 	if err != nil {
 		return err
 	}
-	right := subtle.ConstantTimeCompare([]byte(a.CodeHash), []byte(HashCode(in.ActivationCode))) == 1
+	right := subtle.ConstantTimeCompare([]byte(a.CodeHash), []byte(HashCode(string(in.ActivationCode)))) == 1
 	switch {
 	case !ok || !right:
 		return api.Errorf("InvalidActivation", "no activation has this id and this code: check both, or make a new activation")

@@ -8,6 +8,7 @@ import (
 
 	"ssmagent/internal/controlplane/api"
 	"ssmagent/internal/controlplane/store"
+	"ssmagent/internal/secret"
 	"ssmagent/internal/wire/ssm"
 )
 
@@ -52,7 +53,7 @@ func (s *Service) getSeveral(_ context.Context, c api.Caller, in ssm.GetParamete
 func (s *Service) parameter(tx *store.Tx, c api.Caller, p Parameter, v Version, decrypt bool) (ssm.Parameter, error) {
 	value, err := s.value(tx, c, p, v, decrypt)
 	return ssm.Parameter{
-		Name: p.Name, Type: v.Type, Value: value, Version: int64(v.Number), LastModifiedDate: &ssm.Time{Time: v.Modified},
+		Name: p.Name, Type: v.Type, Value: secret.Text(value), Version: int64(v.Number), LastModifiedDate: &ssm.Time{Time: v.Modified},
 		ARN: s.arn(p.Name), DataType: v.DataType,
 	}, err
 }

@@ -20,7 +20,7 @@ func benchSides(b *testing.B) (a, c *websocket.Conn) {
 	b.Helper()
 	l := newLab(b, clock.Real{})
 	out := l.start()
-	agent, client := l.agent(out.SessionId), dialSide(l, out.SessionId, "").text(clientHello(out.TokenValue))
+	agent, client := l.agent(out.SessionId), dialSide(l, out.SessionId, "").text(clientHello(string(out.TokenValue)))
 	l.sides(out.SessionId, true, true, true)
 	return agent.conn, client.conn
 }
@@ -98,7 +98,7 @@ func BenchmarkEcho(b *testing.B) {
 func BenchmarkDirect(b *testing.B) {
 	l := newLab(b, clock.Real{})
 	out := l.start()
-	client := l.client(out.SessionId, out.TokenValue)
+	client := l.client(out.SessionId, string(out.TokenValue))
 	client.read()
 	took := make([]time.Duration, 0, b.N)
 	b.ResetTimer()

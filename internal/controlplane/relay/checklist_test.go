@@ -38,13 +38,13 @@ func TestChecklist(t *testing.T) {
 		}},
 		{"3 the first message is not answered", func(t *testing.T, l *lab) {
 			out := l.start()
-			c := l.client(out.SessionId, out.TokenValue).read()
+			c := l.client(out.SessionId, string(out.TokenValue)).read()
 			a := l.agent(out.SessionId).read()
 			c.expect(a.output(0, "$ "))
 		}},
 		{"4 pings are answered", func(t *testing.T, l *lab) {
 			out := l.start()
-			a, c := l.agent(out.SessionId).read(), l.client(out.SessionId, out.TokenValue).read()
+			a, c := l.agent(out.SessionId).read(), l.client(out.SessionId, string(out.TokenValue)).read()
 			a.control(messagePing, "keepalive")
 			for _, s := range []*side{a, c} { // the client's first ping came with its first message
 				if got := <-s.pong; got != "keepalive" {
@@ -54,7 +54,7 @@ func TestChecklist(t *testing.T) {
 		}},
 		{"4 fragments are reassembled", func(t *testing.T, l *lab) {
 			out := l.start()
-			a, c := l.agent(out.SessionId), l.client(out.SessionId, out.TokenValue).read()
+			a, c := l.agent(out.SessionId), l.client(out.SessionId, string(out.TokenValue)).read()
 			m := newFrame(mgs.TypeOutputStreamData, 0, mgs.PayloadOutput, bytes.Repeat([]byte("fragment"), 2000))
 			b, err := m.Marshal()
 			if err != nil {
@@ -76,7 +76,7 @@ func TestChecklist(t *testing.T) {
 		}},
 		{"4 a socket may go without a close frame", func(t *testing.T, l *lab) {
 			out := l.start()
-			a, c := l.agent(out.SessionId), l.client(out.SessionId, out.TokenValue)
+			a, c := l.agent(out.SessionId), l.client(out.SessionId, string(out.TokenValue))
 			a.cut()
 			l.sides(out.SessionId, false, true, true)
 			c.cut()
@@ -91,7 +91,7 @@ func TestChecklist(t *testing.T) {
 				t.Errorf("status %s", got)
 			}
 			l.agent(out.SessionId)
-			dialSide(l, out.SessionId, "operator").text(clientHello(out.TokenValue))
+			dialSide(l, out.SessionId, "operator").text(clientHello(string(out.TokenValue)))
 			l.sides(out.SessionId, true, true, true)
 			if got := l.status(out.SessionId); got != ssm.SessionConnected {
 				t.Errorf("status %s", got)
@@ -100,7 +100,7 @@ func TestChecklist(t *testing.T) {
 		{"7 stream data and acknowledgements pass verbatim and in order", relaysVectors},
 		{"7 the agent's state is not passed on", func(t *testing.T, l *lab) {
 			out := l.start()
-			c, a := l.client(out.SessionId, out.TokenValue).read(), l.agent(out.SessionId)
+			c, a := l.client(out.SessionId, string(out.TokenValue)).read(), l.agent(out.SessionId)
 			c.expect(a.output(0, "first"))
 			a.send(mgs.TypeAgentSessionState, 0, 0, marshal(t, mgs.AgentSessionState{SchemaVersion: 1, SessionState: mgs.SessionTerminating, SessionId: out.SessionId}))
 			c.expect(a.output(1, "second"))
@@ -112,14 +112,14 @@ func TestChecklist(t *testing.T) {
 			out := l.start()
 			a := l.agent(out.SessionId).read()
 			first, second := a.output(0, "handshake"), a.output(1, "more")
-			c := l.client(out.SessionId, out.TokenValue).read()
+			c := l.client(out.SessionId, string(out.TokenValue)).read()
 			c.expect(first)
 			c.expect(second)
 		}},
 		{"9 a lost acknowledgement is repaired", repairsAcks},
 		{"10 the end by the agent reaches the client after its output", func(t *testing.T, l *lab) {
 			out := l.start()
-			a, c := l.agent(out.SessionId), l.client(out.SessionId, out.TokenValue).read()
+			a, c := l.agent(out.SessionId), l.client(out.SessionId, string(out.TokenValue)).read()
 			last := a.output(0, "logout\r\n")
 			a.cut()
 			for range 2 { // a failed session says so twice
@@ -135,7 +135,7 @@ func TestChecklist(t *testing.T) {
 		}},
 		{"12 termination reaches both sides", func(t *testing.T, l *lab) {
 			out := l.start()
-			a, c := l.agent(out.SessionId).read(), l.client(out.SessionId, out.TokenValue).read()
+			a, c := l.agent(out.SessionId).read(), l.client(out.SessionId, string(out.TokenValue)).read()
 			l.terminate(out.SessionId)
 			c.closed("session ended: terminated by ada")
 			a.closed("")
@@ -149,7 +149,7 @@ func TestChecklist(t *testing.T) {
 		}},
 		{"12 the control channel serves when the data channel is down", func(t *testing.T, l *lab) {
 			out := l.start()
-			c := l.client(out.SessionId, out.TokenValue).read()
+			c := l.client(out.SessionId, string(out.TokenValue)).read()
 			l.terminate(out.SessionId)
 			c.closed("session ended: terminated by ada")
 			p := <-l.pushed
@@ -160,7 +160,7 @@ func TestChecklist(t *testing.T) {
 		}},
 		{"13 ResumeSession gives a fresh token, or none when the session is over", func(t *testing.T, l *lab) {
 			out := l.start()
-			c := l.client(out.SessionId, out.TokenValue)
+			c := l.client(out.SessionId, string(out.TokenValue))
 			a := l.agent(out.SessionId)
 			c.cut()
 			c = l.client(out.SessionId, l.resume(out.SessionId)).read()
@@ -172,7 +172,7 @@ func TestChecklist(t *testing.T) {
 		}},
 		{"14 the agent is paused while the client is away", func(t *testing.T, l *lab) {
 			out := l.start()
-			a, c := l.agent(out.SessionId).read(), l.client(out.SessionId, out.TokenValue)
+			a, c := l.agent(out.SessionId).read(), l.client(out.SessionId, string(out.TokenValue))
 			c.cut()
 			l.awaitTimer(pauseAfter)
 			l.advance(pauseAfter)
@@ -226,7 +226,7 @@ func vectors(t testing.TB) (all []vector) {
 // last one of each direction is a mark of the test's.
 func relaysVectors(t *testing.T, l *lab) {
 	out := l.start()
-	c, a := l.client(out.SessionId, out.TokenValue), l.agent(out.SessionId)
+	c, a := l.client(out.SessionId, string(out.TokenValue)), l.agent(out.SessionId)
 	relayed := 0
 	all := vectors(t)
 	// Acknowledgements last: messages of the same number would be copies.
@@ -265,7 +265,7 @@ func relaysVectors(t *testing.T, l *lab) {
 // repairsAcks has an agent that forgot an acknowledgement.
 func repairsAcks(t *testing.T, l *lab) {
 	out := l.start()
-	a, c := l.agent(out.SessionId).read(), l.client(out.SessionId, out.TokenValue).read()
+	a, c := l.agent(out.SessionId).read(), l.client(out.SessionId, string(out.TokenValue)).read()
 	m := a.output(0, "one")
 	c.expect(m)
 	if err := a.write(m); err != nil { // not acknowledged yet: it passes again
@@ -297,7 +297,7 @@ func isAcked(t *testing.T, got, m frame.Message) bool {
 // acknowledgements, and 20 minutes later the session ends.
 func idles(t *testing.T, l *lab) {
 	out := l.start()
-	a, c := l.agent(out.SessionId).read(), l.client(out.SessionId, out.TokenValue).read()
+	a, c := l.agent(out.SessionId).read(), l.client(out.SessionId, string(out.TokenValue)).read()
 	stay := func(d time.Duration) { // with every peer giving signs
 		for range d / time.Minute {
 			l.advance(time.Minute)
@@ -334,7 +334,7 @@ func TestSlowClient(t *testing.T) {
 	l := newLab(t, clock.Real{})
 	l.narrow.Store(true)
 	out := l.start()
-	a, c := l.agent(out.SessionId), l.client(out.SessionId, out.TokenValue)
+	a, c := l.agent(out.SessionId), l.client(out.SessionId, string(out.TokenValue))
 	const frames, size = 800, 16 << 10 // 13 MB, far beyond the buffers of the sockets
 	sent := make(chan int64, frames)
 	go func() {

@@ -244,7 +244,7 @@ func (l *lab) resume(id string) string {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	return out.TokenValue
+	return string(out.TokenValue)
 }
 
 func (l *lab) terminate(id string) {
@@ -301,7 +301,7 @@ func (l *lab) agentToken(id string) string {
 	if status != http.StatusCreated || err != nil {
 		l.t.Fatalf("%d %s: %v", status, text, err)
 	}
-	return out.TokenValue
+	return string(out.TokenValue)
 }
 
 func complete(id, status, output string) mgs.AgentTaskComplete {

@@ -13,6 +13,7 @@ import (
 
 	"ssmagent/internal/controlplane/api"
 	"ssmagent/internal/controlplane/sessions"
+	"ssmagent/internal/secret"
 	"ssmagent/internal/wire/frame"
 	"ssmagent/internal/wire/mgs"
 )
@@ -54,7 +55,7 @@ func (r *Relay) create(w http.ResponseWriter, req *http.Request) {
 		r.refuseToken(w, id, caller, err)
 		return
 	}
-	b, err := mgs.CreateChannelResponse{MessageSchemaVersion: mgs.SchemaVersion, TokenValue: token}.Encode(mgs.RootCreateDataChannel)
+	b, err := mgs.CreateChannelResponse{MessageSchemaVersion: mgs.SchemaVersion, TokenValue: secret.Text(token)}.Encode(mgs.RootCreateDataChannel)
 	if err != nil {
 		r.opt.Log.Error("relay: answer", "session", id, "error", err)
 		refuse(w, http.StatusInternalServerError, api.CodeInternal, "the control plane could not make a data channel")
@@ -213,7 +214,7 @@ func (r *Relay) first(s *socket, id string, req *http.Request) (a sessions.Admis
 			return a, fmt.Errorf("%s is not the node in ClientInstanceId", caller)
 		}
 	}
-	return r.opt.Sessions.Admit(id, m.ClientInstanceId, m.TokenValue)
+	return r.opt.Sessions.Admit(id, m.ClientInstanceId, string(m.TokenValue))
 }
 
 func firstMessage(b []byte) (mgs.OpenDataChannel, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/google/uuid"
 
+	"ssmagent/internal/secret"
 	"ssmagent/internal/wire/frame"
 	"ssmagent/internal/wire/mgs"
 )
@@ -92,11 +93,11 @@ func (s *side) text(v any) *side {
 }
 
 func agentHello(node, token string) mgs.OpenDataChannel {
-	return mgs.OpenDataChannel{MessageSchemaVersion: "1.0", RequestId: uuid.NewString(), TokenValue: token, ClientInstanceId: node}
+	return mgs.OpenDataChannel{MessageSchemaVersion: "1.0", RequestId: uuid.NewString(), TokenValue: secret.Text(token), ClientInstanceId: node}
 }
 
 func clientHello(token string) mgs.OpenDataChannel {
-	return mgs.OpenDataChannel{MessageSchemaVersion: "1.0", RequestId: uuid.NewString(), TokenValue: token, ClientId: uuid.NewString(), ClientVersion: "1.2.0.0"}
+	return mgs.OpenDataChannel{MessageSchemaVersion: "1.0", RequestId: uuid.NewString(), TokenValue: secret.Text(token), ClientId: uuid.NewString(), ClientVersion: "1.2.0.0"}
 }
 
 // agent opens the agent's side as stock agents do.

@@ -84,16 +84,16 @@ func TestOpenRefused(t *testing.T) {
 		{"a wrong token", id, "", clientHello("x")},
 		{"no token", id, "", clientHello("")},
 		{"a huge token", id, "", clientHello(strings.Repeat("x", 301))},
-		{"another session's token", id, "", clientHello(other.TokenValue)},
+		{"another session's token", id, "", clientHello(string(other.TokenValue))},
 		{"the agent's token as the client", id, "", clientHello(agentToken)},
-		{"the client's token as the agent", id, nodeA, agentHello(nodeA, out.TokenValue)},
+		{"the client's token as the agent", id, nodeA, agentHello(nodeA, string(out.TokenValue))},
 		{"the agent unsigned", id, "", agentHello(nodeA, agentToken)},
 		{"the agent with a wrong signature", id, "forged", agentHello(nodeA, agentToken)},
 		{"the agent signed by another node", id, nodeB, agentHello(nodeA, agentToken)},
 		{"another node with its token", id, nodeB, agentHello(nodeB, agentToken)},
 		{"an operator as the agent", id, "operator", agentHello(nodeA, agentToken)},
 		{"another schema", id, "", mgs.OpenDataChannel{MessageSchemaVersion: "2.0", TokenValue: out.TokenValue}},
-		{"an unknown session", "ada-00000000000000000", "", clientHello(out.TokenValue)},
+		{"an unknown session", "ada-00000000000000000", "", clientHello(string(out.TokenValue))},
 		{"no object", id, "", 7},
 		{"too much", id, "", clientHello(strings.Repeat("x", maxFirst))},
 	} {
@@ -104,7 +104,7 @@ func TestOpenRefused(t *testing.T) {
 		}
 	}
 	s := dialSide(l, id, "")
-	if err := s.conn.Write(t.Context(), websocket.MessageBinary, marshal(t, clientHello(out.TokenValue))); err != nil {
+	if err := s.conn.Write(t.Context(), websocket.MessageBinary, marshal(t, clientHello(string(out.TokenValue)))); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := s.conn.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
@@ -115,7 +115,7 @@ func TestOpenRefused(t *testing.T) {
 		t.Error("a channel of an unknown session is remembered")
 	}
 	// After all that the tokens are still good.
-	dialSide(l, id, "").text(clientHello(out.TokenValue))
+	dialSide(l, id, "").text(clientHello(string(out.TokenValue)))
 	dialSide(l, id, nodeA).text(agentHello(nodeA, agentToken))
 	l.sides(id, true, true, true)
 }
@@ -160,8 +160,8 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	client, agent := l.client(id, out.TokenValue), l.agentToken(id)
-	refused("a used token", "", clientHello(out.TokenValue))
+	client, agent := l.client(id, string(out.TokenValue)), l.agentToken(id)
+	refused("a used token", "", clientHello(string(out.TokenValue)))
 	newer := l.agentToken(id)
 	refused("a token with a newer one", nodeA, agentHello(nodeA, agent))
 	dialSide(l, id, nodeA).text(agentHello(nodeA, newer))
@@ -199,11 +199,11 @@ func TestLateClient(t *testing.T) {
 	late := l.start()
 	fail(late.SessionId)
 	refused(late.SessionId, "a token of nobody")
-	dialSide(l, late.SessionId, "").text(clientHello(late.TokenValue)).read().closed(why)
-	refused(late.SessionId, late.TokenValue)
+	dialSide(l, late.SessionId, "").text(clientHello(string(late.TokenValue))).read().closed(why)
+	refused(late.SessionId, string(late.TokenValue))
 
 	seen := l.start()
-	l.client(seen.SessionId, seen.TokenValue).cut()
+	l.client(seen.SessionId, string(seen.TokenValue)).cut()
 	token := l.resume(seen.SessionId)
 	fail(seen.SessionId)
 	refused(seen.SessionId, token)
@@ -227,7 +227,7 @@ func TestReplaced(t *testing.T) {
 	l := newLab(t, fake())
 	out := l.start()
 	id := out.SessionId
-	a1, c1 := l.agent(id).read(), l.client(id, out.TokenValue).read()
+	a1, c1 := l.agent(id).read(), l.client(id, string(out.TokenValue)).read()
 	c2 := dialSide(l, id, "").text(clientHello(l.resume(id))).read()
 	c1.broken()
 	m := a1.output(0, "to the new one")
@@ -245,7 +245,7 @@ func TestBadFrames(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, fake())
 	out := l.start()
-	a, c := l.agent(out.SessionId).read(), l.client(out.SessionId, out.TokenValue).read()
+	a, c := l.agent(out.SessionId).read(), l.client(out.SessionId, string(out.TokenValue)).read()
 	good, err := newFrame(mgs.TypeOutputStreamData, 0, mgs.PayloadOutput, []byte("payload")).Marshal()
 	if err != nil {
 		t.Fatal(err)
@@ -294,7 +294,7 @@ func TestTooLarge(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, fake())
 	out := l.start()
-	a, c := l.agent(out.SessionId), l.client(out.SessionId, out.TokenValue).read()
+	a, c := l.agent(out.SessionId), l.client(out.SessionId, string(out.TokenValue)).read()
 	m := newFrame(mgs.TypeOutputStreamData, 0, mgs.PayloadOutput, make([]byte, frame.MaxSize-frame.HeaderSize))
 	if err := a.write(m); err != nil {
 		t.Fatal(err)
@@ -321,7 +321,7 @@ func TestSilence(t *testing.T) {
 			out := l.start()
 			id := out.SessionId
 			a := l.agent(id).read()
-			c := l.client(id, out.TokenValue) // reads nothing, and so answers no ping
+			c := l.client(id, string(out.TokenValue)) // reads nothing, and so answers no ping
 			if tc.output != "" {
 				a.output(0, tc.output)
 			}
@@ -369,7 +369,7 @@ func TestStuckAgent(t *testing.T) {
 	l := newLab(t, clock.Real{})
 	l.narrow.Store(true)
 	out := l.start()
-	a, c := l.agent(out.SessionId), l.client(out.SessionId, out.TokenValue).read()
+	a, c := l.agent(out.SessionId), l.client(out.SessionId, string(out.TokenValue)).read()
 	go func() { // more input than fits anywhere, until the end of the session
 		b := make([]byte, 16<<10)
 		for n := range int64(4000) {
@@ -404,7 +404,7 @@ func TestTLS(t *testing.T) {
 	c := &side{l: l, t: t, conn: conn, got: make(chan frame.Message, 8)}
 	t.Cleanup(c.cut)
 	conn.SetReadLimit(-1)
-	c.text(clientHello(out.TokenValue)).read()
+	c.text(clientHello(string(out.TokenValue))).read()
 	l.sides(out.SessionId, true, true, true)
 	c.expect(a.output(0, strings.Repeat("secret", 20000)))
 }

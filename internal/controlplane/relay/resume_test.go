@@ -19,7 +19,7 @@ func talk(t *testing.T, l *lab, forgetful bool, messages int, cut func(round int
 	b := &pair{l: l, id: out.SessionId, agent: newProgram(false), plugin: newProgram(true)}
 	b.plugin.forgetful = forgetful
 	b.openAgent()
-	b.open(out.TokenValue)
+	b.open(string(out.TokenValue))
 	var typed, printed strings.Builder
 	for n := range messages {
 		in, text := fmt.Sprintf("key %d;", n), fmt.Sprintf("line %d\r\n", n)

@@ -293,20 +293,20 @@ func TestAdmit(t *testing.T) {
 		{"a wrong token", id, "", "x", ErrToken},
 		{"no token", id, "", "", ErrToken},
 		{"the other side's", id, "", agent, ErrToken},
-		{"the other side's, agent", id, nodeA, out.TokenValue, ErrToken},
+		{"the other side's, agent", id, nodeA, string(out.TokenValue), ErrToken},
 		{"another node", id, nodeB, agent, ErrForeign},
-		{"another session", "ada-00000000000000000", "", out.TokenValue, ErrUnknown},
+		{"another session", "ada-00000000000000000", "", string(out.TokenValue), ErrUnknown},
 	} {
 		if _, err := l.Admit(tc.id, tc.node, tc.token); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v", tc.name, err)
 		}
 	}
 	l.restart() // tokens survive
-	if a, err := l.Admit(id, "", out.TokenValue); err != nil || a.Node != nodeA || a.Seen {
+	if a, err := l.Admit(id, "", string(out.TokenValue)); err != nil || a.Node != nodeA || a.Seen {
 		t.Errorf("%+v %v", a, err)
 	}
 	l.restart() // and so does their use
-	if _, err := l.Admit(id, "", out.TokenValue); !errors.Is(err, ErrToken) {
+	if _, err := l.Admit(id, "", string(out.TokenValue)); !errors.Is(err, ErrToken) {
 		t.Errorf("used: %v", err)
 	}
 	if a, err := l.Admit(id, nodeA, agent); err != nil || !a.Seen {
@@ -314,7 +314,7 @@ func TestAdmit(t *testing.T) {
 	}
 	l.update(func(tx *store.Tx) error {
 		r, _, err := Sessions.Get(tx, id)
-		if text := fmt.Sprintf("%+v", r); strings.Contains(text, agent) || strings.Contains(text, out.TokenValue) {
+		if text := fmt.Sprintf("%+v", r); strings.Contains(text, agent) || strings.Contains(text, string(out.TokenValue)) {
 			t.Error("a token is in the store")
 		}
 		return err
@@ -327,7 +327,7 @@ func TestAdmitAtTheEnd(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	out := l.start()
-	before, err := l.spend(out.SessionId, "", out.TokenValue)
+	before, err := l.spend(out.SessionId, "", string(out.TokenValue))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"ssmagent/internal/controlplane/api"
 	"ssmagent/internal/controlplane/nodes"
 	"ssmagent/internal/controlplane/store"
+	"ssmagent/internal/secret"
 	"ssmagent/internal/wire/frame"
 	"ssmagent/internal/wire/mgs"
 	"ssmagent/internal/wire/ssm"
@@ -71,7 +72,7 @@ func (s *Service) StartSession(ctx context.Context, c api.Caller, in ssm.StartSe
 	}
 	s.log.Info("session started", "session", r.ID, "node", node, "owner", r.Owner, "document", p.name)
 	s.push(ctx, node, mgs.TypeInteractiveShell, order)
-	return ssm.SessionOutput{SessionId: r.ID, TokenValue: token, StreamUrl: streamURL(ctx, r.ID)}, nil
+	return ssm.SessionOutput{SessionId: r.ID, TokenValue: secret.Text(token), StreamUrl: streamURL(ctx, r.ID)}, nil
 }
 
 // add takes up a new session, unless its node has too many.
@@ -177,7 +178,7 @@ func (s *Service) ResumeSession(ctx context.Context, _ api.Caller, in ssm.Resume
 	if err != nil || token == "" {
 		return ssm.SessionOutput{SessionId: in.SessionId}, err
 	}
-	return ssm.SessionOutput{SessionId: in.SessionId, TokenValue: token, StreamUrl: streamURL(ctx, in.SessionId)}, nil
+	return ssm.SessionOutput{SessionId: in.SessionId, TokenValue: secret.Text(token), StreamUrl: streamURL(ctx, in.SessionId)}, nil
 }
 
 // TerminateSession implements the operation. A session that has ended already

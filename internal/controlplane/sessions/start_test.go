@@ -26,7 +26,7 @@ func TestStart(t *testing.T) {
 		t.Errorf("URL %s", out.StreamUrl)
 	}
 	if len(out.TokenValue) < 40 || len(out.TokenValue) > 300 {
-		t.Errorf("token %q", out.TokenValue)
+		t.Errorf("token %q", string(out.TokenValue))
 	}
 	m := <-l.pushes
 	task, err := mgs.Decode[mgs.AgentTask](m.payload)

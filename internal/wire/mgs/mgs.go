@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"ssmagent/internal/secret"
 )
 
 // Message types, the Type of a frame.Message.
@@ -61,7 +63,7 @@ type OpenControlChannel struct {
 	Cookie               *string
 	MessageSchemaVersion string
 	RequestId            string
-	TokenValue           string
+	TokenValue           secret.Text
 	AgentVersion         string
 	PlatformType         string
 }
@@ -71,7 +73,7 @@ type OpenControlChannel struct {
 type OpenDataChannel struct {
 	MessageSchemaVersion string
 	RequestId            string
-	TokenValue           string
+	TokenValue           secret.Text
 	ClientInstanceId     string `json:",omitempty"`
 	ClientId             string
 	ClientVersion        string `json:",omitempty"`

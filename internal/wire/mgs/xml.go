@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"ssmagent/internal/secret"
 )
 
 // CreateChannelResponse is the XML answer to CreateControlChannel and
@@ -14,7 +16,7 @@ import (
 type CreateChannelResponse struct {
 	XMLName              xml.Name
 	MessageSchemaVersion string
-	TokenValue           string
+	TokenValue           secret.Text
 }
 
 // Roots that answers have by custom.

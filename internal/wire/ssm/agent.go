@@ -3,6 +3,8 @@
 // Field names are the wire's. Plain data for both ends.
 package ssm
 
+import "ssmagent/internal/secret"
+
 // TargetPrefix precedes the operation in X-Amz-Target.
 const TargetPrefix = "AmazonSSM"
 
@@ -18,8 +20,8 @@ type Tag struct {
 // RegisterManagedInstanceInput registers a node. With an activation the call
 // is anonymous; with IamRole and Tags it is signed.
 type RegisterManagedInstanceInput struct {
-	ActivationCode string `json:",omitempty"`
-	ActivationId   string `json:",omitempty"`
+	ActivationCode secret.Text `json:",omitempty"`
+	ActivationId   string      `json:",omitempty"`
 	Fingerprint    string
 	IamRole        string `json:",omitempty"`
 	PublicKey      string // base64 of PKIX DER, 392 characters for RSA 2048
@@ -38,8 +40,8 @@ type RequestManagedInstanceRoleTokenInput struct{ Fingerprint string }
 // agent dereferences.
 type RequestManagedInstanceRoleTokenOutput struct {
 	AccessKeyId         string
-	SecretAccessKey     string
-	SessionToken        string
+	SecretAccessKey     secret.Text
+	SessionToken        secret.Text
 	TokenExpirationDate Time
 	UpdateKeyPair       bool
 }

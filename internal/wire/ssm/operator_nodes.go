@@ -1,5 +1,7 @@
 package ssm
 
+import "ssmagent/internal/secret"
+
 // The tag `check` of the operators' shapes states the model's constraints:
 // required, min and max (of a number, of a text's characters, of a list's
 // length), enum=A|B and re=<name of a pattern>. The control plane enforces
@@ -26,7 +28,7 @@ type RegistrationDatum struct {
 // CreateActivationOutput is the only time that the code is shown.
 type CreateActivationOutput struct {
 	ActivationId   string
-	ActivationCode string
+	ActivationCode secret.Text
 }
 
 // DescribeActivationsInput lists activations.

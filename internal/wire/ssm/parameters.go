@@ -1,5 +1,7 @@
 package ssm
 
+import "ssmagent/internal/secret"
+
 // Types of parameters.
 const (
 	TypeString       = "String"
@@ -44,7 +46,7 @@ type GetParameterOutput struct{ Parameter Parameter }
 type Parameter struct {
 	Name             string
 	Type             string
-	Value            string
+	Value            secret.Text
 	Version          int64  `json:",omitempty"`
 	Selector         string `json:",omitempty"` // ":4", ":label", when it was asked for with one
 	SourceResult     string `json:",omitempty"`

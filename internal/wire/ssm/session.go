@@ -1,5 +1,7 @@
 package ssm
 
+import "ssmagent/internal/secret"
+
 // StartSessionInput opens a session on a node, named by its id or name.
 // DocumentName is a document of type Session; the preferences document
 // SSM-SessionManagerRunShell when absent.
@@ -14,8 +16,8 @@ type StartSessionInput struct {
 // without TokenValue tells the client that the session is over.
 type SessionOutput struct {
 	SessionId  string
-	TokenValue string `json:",omitempty"` // at most 300 characters
-	StreamUrl  string `json:",omitempty"` // ws:// or wss://
+	TokenValue secret.Text `json:",omitempty"` // at most 300 characters
+	StreamUrl  string      `json:",omitempty"` // ws:// or wss://
 }
 
 // ResumeSessionInput asks for a new token of a session.
