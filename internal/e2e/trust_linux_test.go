@@ -262,3 +262,47 @@ func TestCodeStaysSecret(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestKeyRotationByTheOperator: a node that was asked has another key with its
+// next role token, and is the same node by it, also after a restart.
+func TestKeyRotationByTheOperator(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	n := p.node(&ssm.CreateActivationInput{})
+	key := func() string {
+		var reg map[string]any
+		b, err := os.ReadFile(n.vault("Store/RegistrationKey"))
+		if err != nil || json.Unmarshal(b, &reg) != nil {
+			t.Fatalf("%v\n%s", err, b)
+		}
+		k, _ := reg["privateKey"].(string)
+		return k
+	}
+	old := key()
+	if old == "" {
+		t.Fatal("the vault has no key where this test looks")
+	}
+	out, e, rc := run(t, "ssm-local", "rotate-key", "-root", p.root, n.id)
+	if rc != 0 || !strings.Contains(out, "next role token") {
+		t.Fatalf("exit %d\n%s%s", rc, out, e)
+	}
+	n.kill()
+	n.start()
+	n.line("the registration has a new key")
+	p.line("the node has a new key")
+	fresh := key()
+	if fresh == old {
+		t.Error("the vault has the old key")
+	}
+	p.works(n)
+	n.kill()
+	n.start()
+	n.line("control channel open")
+	p.works(n)
+	if key() != fresh || strings.Contains(n.output(), "the registration has a new key") {
+		t.Error("the key was replaced although nobody asked again")
+	}
+	if _, e, rc := run(t, "ssm-local", "rotate-key", "-root", p.root, "mi-00000000000000000"); rc != 1 || !strings.Contains(e, "not registered") {
+		t.Errorf("exit %d: %s", rc, e)
+	}
+}

@@ -24,6 +24,9 @@ func (a *asked) Call(_ context.Context, op string, in, out any) error {
 	if err = errors.Join(err, a.err); err != nil {
 		return err
 	}
+	if out == nil {
+		return nil
+	}
 	return json.Unmarshal([]byte(a.out), out)
 }
 

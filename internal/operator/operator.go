@@ -106,6 +106,15 @@ func (c *Client) until(ctx context.Context, done func() (bool, error)) error {
 	}
 }
 
+// RotateKey asks a node of our control plane for a new key.
+func (c *Client) RotateKey(ctx context.Context, node string) error {
+	err := c.caller.Call(ctx, "RequestKeyRotation", ssm.RequestKeyRotationInput{InstanceId: node}, nil)
+	if code := ssmclient.Code(err); code == "UnknownOperationException" || code == "UnknownOperation" {
+		return fmt.Errorf("this service has no call for it (AWS itself decides when a node replaces its key; a node does it by age with Profile.KeyAutoRotateDays): %w", err)
+	}
+	return err
+}
+
 // SendShell sends a shell script to a node and returns the command's id.
 func (c *Client) SendShell(ctx context.Context, node string, script []string) (string, error) {
 	in := ssm.SendCommandInput{DocumentName: "AWS-RunShellScript", InstanceIds: []string{node}, Parameters: map[string][]string{"commands": script}}

@@ -23,6 +23,7 @@ and a client for it and for AWS.
   ssm-local activate              make a hybrid activation and print how to use it
   ssm-local node-config           print the configuration for nodes
   ssm-local nodes                 list the managed nodes
+  ssm-local rotate-key NODE       have a node replace its key
   ssm-local run NODE -- COMMAND…  run a shell command on a node
   ssm-local shell NODE            open a shell on a node
   ssm-local exec NODE -- COMMAND  run a command on a node as if it were here
@@ -38,7 +39,7 @@ credentials.
 
 // localMain is ssm-local.
 func localMain(ctx context.Context, s streams, args []string) int {
-	verbs := map[string]entry{"serve": serveMain, "activate": activateMain, "node-config": nodeConfigMain, "nodes": nodesMain, "run": runMain, "shell": shellMain, "exec": execMain, "forward": forwardMain, "ssh-proxy": sshProxyMain, "cp": copyMain, "demo": demoMain}
+	verbs := map[string]entry{"serve": serveMain, "activate": activateMain, "node-config": nodeConfigMain, "nodes": nodesMain, "rotate-key": rotateKeyMain, "run": runMain, "shell": shellMain, "exec": execMain, "forward": forwardMain, "ssh-proxy": sshProxyMain, "cp": copyMain, "demo": demoMain}
 	if len(args) == 0 {
 		fmt.Fprint(s.err, localHelp)
 		return exitUsage

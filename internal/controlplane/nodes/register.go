@@ -141,14 +141,39 @@ func (s *Service) roleToken(_ context.Context, c api.Caller, in ssm.RequestManag
 	return t, err
 }
 
+// requestRotation has every role token of a node ask for a new key, until it
+// comes.
+func (s *Service) requestRotation(_ context.Context, _ api.Caller, in ssm.RequestKeyRotationInput) (ssm.Empty, error) {
+	err := s.change(in.InstanceId, func(n *Node) error {
+		if resourceType(*n) == "EC2Instance" {
+			return api.Errorf("InvalidInstanceId", "%s is an EC2 instance: only nodes of a hybrid activation or a role replace their keys", n.ID)
+		}
+		n.RotateKey = true
+		return nil
+	})
+	if err == nil {
+		s.opt.Log.Info("the node is asked for a new key with its next role token", "node", in.InstanceId)
+	}
+	return ssm.Empty{}, err
+}
+
+// updateKey takes a node's new key. The same one again changes nothing, so it
+// does not count as the one that was asked for.
 func (s *Service) updateKey(_ context.Context, c api.Caller, in ssm.UpdateManagedInstancePublicKeyInput) (ssm.Empty, error) {
 	if err := checkKey("NewPublicKey", in.NewPublicKey, "NewPublicKeyType", in.NewPublicKeyType); err != nil {
 		return ssm.Empty{}, err
 	}
-	return ssm.Empty{}, s.change(c.InstanceID, func(n *Node) error {
-		n.PublicKey, n.PublicKeyType, n.RotateKey = in.NewPublicKey, in.NewPublicKeyType, false
+	fresh := false
+	err := s.change(c.InstanceID, func(n *Node) error {
+		if fresh = n.PublicKey != in.NewPublicKey; fresh {
+			n.PublicKey, n.PublicKeyType, n.RotateKey = in.NewPublicKey, in.NewPublicKeyType, false
+		}
 		return nil
 	})
+	if err == nil && fresh {
+		s.opt.Log.Info("the node has a new key", "node", c.InstanceID, "address", c.SourceIP)
+	}
+	return ssm.Empty{}, err
 }
 
 // ping records a health ping. Members that the ping does not have keep the

@@ -62,6 +62,7 @@ func (s *Service) Ops() api.Ops {
 		"AmazonSSM.DescribeInstanceInformation":     {Allow: operator, Handle: api.Strict(s.describe)},
 		"AmazonSSM.DeregisterManagedInstance":       {Allow: node, Handle: api.Strict(s.deregister)},
 		"AmazonSSM.UpdateManagedInstanceRole":       {Allow: operator, Handle: api.Strict(s.updateRole)},
+		"AmazonSSM.RequestKeyRotation":              {Allow: operator, Handle: api.Strict(s.requestRotation)},
 		"AmazonSSM.RegisterManagedInstance":         {Allow: []api.Kind{api.Anonymous, api.Operator}, Handle: api.Lenient(s.register)},
 		"AmazonSSM.RequestManagedInstanceRoleToken": {Allow: []api.Kind{api.NodeKey}, Handle: api.Lenient(s.roleToken)},
 		"AmazonSSM.UpdateManagedInstancePublicKey":  {Allow: []api.Kind{api.NodeKey}, Handle: api.Lenient(s.updateKey)},

@@ -130,6 +130,12 @@ type UpdateManagedInstanceRoleInput struct {
 	IamRole    string `check:"required,min=1,max=64"`
 }
 
+// RequestKeyRotationInput names a node that is to replace its key. The call is
+// our own: AWS decides by itself when a node does.
+type RequestKeyRotationInput struct {
+	InstanceId string `check:"required,re=managedId"`
+}
+
 // AddTagsToResourceInput sets tags; equal keys are overwritten.
 type AddTagsToResourceInput struct {
 	ResourceType string `check:"required"`
