@@ -7,7 +7,7 @@ import (
 
 func TestUnit(t *testing.T) {
 	t.Parallel()
-	for _, line := range []string{"Type=notify", "KillMode=process", "Restart=always", "RestartPreventExitStatus=194", "ExecStart=" + packaged, strings.TrimSuffix(condition, "\n")} {
+	for _, line := range []string{"Type=notify", "ExecReload=/bin/kill -HUP $MAINPID", "KillMode=process", "Restart=always", "RestartPreventExitStatus=194", "ExecStart=" + packaged, strings.TrimSuffix(condition, "\n")} {
 		if strings.Count(Unit(), line+"\n") != 1 {
 			t.Errorf("the unit does not have the line %s once", line)
 		}

@@ -84,9 +84,10 @@ type Options struct {
 
 // Agent is one node's agent.
 type Agent struct {
-	opt Options
-	cfg config.Config
-	log *slog.Logger
+	opt       Options
+	cfg       config.Config // that it was started with
+	log       *slog.Logger
+	reloading *reloading
 }
 
 // ErrNotRegistered is wrapped by the error of Run on a machine that is nobody.
@@ -106,7 +107,13 @@ func New(o Options) (*Agent, error) {
 	case !filepath.IsAbs(m.Paths.Data) || !filepath.IsAbs(m.Executable):
 		return nil, fmt.Errorf("agent: data directory %q and executable %q must be absolute", m.Paths.Data, m.Executable)
 	}
-	return &Agent{opt: o, cfg: o.Config.Complete(osName(m.Info()), o.Version), log: o.Log}, nil
+	cfg := o.Config.Complete(osName(m.Info()), o.Version)
+	if l := cfg.SSMAgent.LogLevel; l != config.LogInfo { // what the program has chosen otherwise
+		if err := setLevel(o.Level, l); err != nil {
+			return nil, err
+		}
+	}
+	return &Agent{opt: o, cfg: cfg, log: o.Log, reloading: &reloading{now: cfg}}, nil
 }
 
 // lockPatience is how long a predecessor that is about to end is waited for.
@@ -140,6 +147,9 @@ func (a *Agent) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	defer p.close()
+	if err := a.reloading.begin(p.renew); err != nil {
+		return err
+	}
 	a.log.Info("agent started", "version", a.opt.Version, "instance", id.InstanceID, "region", id.Region, "identity", id.Type)
 	ready()
 	g, gctx := errgroup.WithContext(ctx)

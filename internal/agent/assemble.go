@@ -45,6 +45,7 @@ type parts struct {
 	runs   map[string]func(context.Context) error
 	outbox *outbox.Outbox
 	audit  *audit.Log
+	renew  func(config.Config) error // has them go by another configuration
 }
 
 func (p parts) close() {
@@ -112,7 +113,7 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 	if keepFresh != nil {
 		runs["credentials"] = keepFresh
 	}
-	return parts{outbox: box, audit: log, runs: runs}, nil
+	return parts{outbox: box, audit: log, runs: runs, renew: a.renewer(id, filepath.Join(dir, "session"), queue, shells)}, nil
 }
 
 // zone is the availability zone of an EC2 instance and the zone's id.
@@ -159,17 +160,23 @@ func (a *Agent) settled(ctx context.Context, c *control.Control) func() string {
 func (a *Agent) queue(dir string, sink job.Sink, creds aws.CredentialsProvider) *job.Queue {
 	m := a.opt.Machine
 	return job.New(job.Options{
-		Dir: dir, FS: m.FS, Clock: a.opt.Clock, Log: a.log, Sink: sink,
-		Workers: a.cfg.Mds.CommandWorkersLimit, Buffer: max(a.cfg.Mds.CommandWorkerBufferLimit, minBuffer), Retries: a.cfg.Mds.CommandRetryLimit,
+		Dir: dir, FS: m.FS, Clock: a.opt.Clock, Log: a.log, Sink: sink, Limits: limits(a.cfg),
 		Executable: m.Executable, Env: m.Env, Stderr: m.Stderr,
 		Start: m.Start, Find: m.Find, KillMarked: m.KillMarked, Dial: m.Dial, Reboot: m.Reboot,
 		Credentials: func(ctx context.Context) (link.Credentials, error) { return link.Borrow(ctx, creds) },
-		Retention: job.Retention{
-			Age:   time.Duration(a.cfg.Ssm.RunCommandLogsRetentionDurationHours) * time.Hour,
-			Bytes: int64(a.cfg.SSMAgent.Commands.MaxMiB) << 20, Count: a.cfg.SSMAgent.Commands.MaxCount,
-		},
-		Cleanup: cleanup(a.cfg.Ssm.OrchestrationDirectoryCleanup),
 	})
+}
+
+// limits are those of commands.
+func limits(c config.Config) job.Limits {
+	return job.Limits{
+		Workers: c.Mds.CommandWorkersLimit, Buffer: max(c.Mds.CommandWorkerBufferLimit, minBuffer), Retries: c.Mds.CommandRetryLimit,
+		Retention: job.Retention{
+			Age:   time.Duration(c.Ssm.RunCommandLogsRetentionDurationHours) * time.Hour,
+			Bytes: int64(c.SSMAgent.Commands.MaxMiB) << 20, Count: c.SSMAgent.Commands.MaxCount,
+		},
+		Cleanup: cleanup(c.Ssm.OrchestrationDirectoryCleanup),
+	}
 }
 
 // cleanup is what OrchestrationDirectoryCleanup means.

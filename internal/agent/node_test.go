@@ -52,6 +52,7 @@ type node struct {
 	t   *testing.T
 	d   *double
 	opt agent.Options
+	a   *agent.Agent // the last one that was started
 }
 
 func newNode(t *testing.T, d *double) *node {
@@ -87,6 +88,7 @@ func (n *node) start() (stop func()) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
+	n.a = a
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	ready := make(chan struct{})

@@ -216,7 +216,7 @@ func (w *world) life() (settled bool) {
 	}
 	replies := &command.Replies{Agent: doc.AgentInfo{Name: "a"}, Clock: clock.Real{}, Outbox: box}
 	q := job.New(job.Options{
-		Dir: "/data/node/document/jobs", FS: fs, Clock: clock.Real{}, Log: log, Sink: replies, Workers: 2, Buffer: 3, Retries: 3, Executable: "/agent",
+		Dir: "/data/node/document/jobs", FS: fs, Clock: clock.Real{}, Log: log, Sink: replies, Limits: job.Limits{Workers: 2, Buffer: 3, Retries: 3}, Executable: "/agent",
 		Start: w.start(ctx, fs, &wg), Find: func(proc.ID) (proc.Process, error) { return nil, proc.ErrGone },
 		KillMarked: func(context.Context, string, string) error { return nil },
 		Dial:       func(context.Context, string) (net.Conn, error) { return nil, errDark },

@@ -139,6 +139,8 @@ type SSMAgent struct {
 	// LogsEndpoint is the URL of CloudWatch Logs, which the stock file has no
 	// place for.
 	LogsEndpoint string
+	// LogLevel is that of the agent's log: debug, info, warn or error.
+	LogLevel string
 	// Recordings rules what is kept of terminals.
 	Recordings Recordings
 	// Audit rules the log of who did what.
@@ -188,6 +190,14 @@ type Recordings struct {
 	MaxMiB      int // of all recordings together, and of any one
 	MaxCount    int
 }
+
+// The words of SSMAgent.LogLevel.
+const (
+	LogDebug = "debug"
+	LogInfo  = "info"
+	LogWarn  = "warn"
+	LogError = "error"
+)
 
 // The words of Recordings. Session documents have the same, but RecordAlways.
 const (
@@ -244,6 +254,7 @@ func Default() Config {
 		Os:       Os{Lang: "en-US", Version: "1"},
 		Identity: Identity{ConsumptionOrder: []string{OnPrem, EC2, Custom}},
 		SSMAgent: SSMAgent{
+			LogLevel:   LogInfo,
 			Recordings: Recordings{Mode: RecordOn, WhenFailing: FailContinue, MaxAgeHours: 336, MaxMiB: 1024, MaxCount: 1000},
 			Audit:      Audit{MaxMiB: 256}, SessionUser: SessionUser{Sudo: true},
 			Guard: Guard{MemoryMiB: 256, Goroutines: 20_000},

@@ -16,7 +16,17 @@ type Setting struct {
 	Default string // as the file would have it
 	Range   string // empty: any
 	Effect  string
+	Counts  string // after a change: CountsNow, CountsRestart; empty: never
 }
+
+// LogLevelPath is the setting of the agent's log level.
+const LogLevelPath = "ssmagent.LogLevel"
+
+// When a changed setting counts.
+const (
+	CountsNow     = "reload"
+	CountsRestart = "restart"
+)
 
 // rule is what the type of a setting does not say.
 type rule struct {
@@ -24,6 +34,7 @@ type rule struct {
 	low, high int      // of a number, when high is not 0
 	words     []string // that a string may be, when there are any
 	effect    string
+	live      bool // may change while the agent runs
 }
 
 const (
@@ -34,9 +45,10 @@ const (
 )
 
 const (
-	noEffect     = "without effect, as in the stock agent"
-	noSuchWorker = "without effect: there is no such worker here"
-	notYet       = "without effect yet: "
+	withoutEffect = "without effect"
+	noEffect      = "without effect, as in the stock agent"
+	noSuchWorker  = "without effect: there is no such worker here"
+	notYet        = "without effect yet: "
 )
 
 // rules are those of all settings, in the order of the file.
@@ -51,10 +63,10 @@ func nodeRules() []rule {
 		{path: "Profile.ForceUpdateCreds", effect: "that file is replaced when it cannot be read as one; the old one is kept beside it"},
 		{path: "Profile.KeyAutoRotateDays", low: 0, high: 365, effect: "age in days at which a registered node's key is replaced; 0: never unasked"},
 		{path: "Mds.Endpoint", effect: "URL of ec2messages"},
-		{path: "Mds.CommandWorkersLimit", low: 1, high: none, effect: "commands that run at once"},
-		{path: "Mds.CommandWorkerBufferLimit", low: 1, high: none, effect: "commands that may wait; below 1000 it is 1000"},
+		{path: "Mds.CommandWorkersLimit", live: true, low: 1, high: none, effect: "commands that run at once"},
+		{path: "Mds.CommandWorkerBufferLimit", live: true, low: 1, high: none, effect: "commands that may wait; below 1000 it is 1000"},
 		{path: "Mds.StopTimeoutMillis", low: 10000, high: 1000000, effect: "how long a poll for commands may take"},
-		{path: "Mds.CommandRetryLimit", low: 1, high: 100, effect: "how often a document goes on after restarts"},
+		{path: "Mds.CommandRetryLimit", live: true, low: 1, high: 100, effect: "how often a document goes on after restarts"},
 	}
 }
 
@@ -66,17 +78,17 @@ func serviceRules() []rule {
 		{path: "Ssm.AssociationRetryLimit", effect: noEffect},
 		{path: "Ssm.CustomInventoryDefaultLocation", effect: noEffect},
 		{path: "Ssm.AssociationLogsRetentionDurationHours", low: 8, high: none, effect: notYet + "associations"},
-		{path: "Ssm.RunCommandLogsRetentionDurationHours", low: 8, high: none, effect: "how long the output of commands is kept on the node"},
-		{path: "Ssm.SessionLogsRetentionDurationHours", effect: "how long logs of sessions are kept on the node; without a lower bound, as in the stock agent"},
-		{path: "Ssm.SessionLogsDestination", words: []string{"none", "disk"}, effect: "disk: logs of sessions are kept on the node also where no document asks for it"},
+		{path: "Ssm.RunCommandLogsRetentionDurationHours", live: true, low: 8, high: none, effect: "how long the output of commands is kept on the node"},
+		{path: "Ssm.SessionLogsRetentionDurationHours", live: true, effect: "how long logs of sessions are kept on the node; without a lower bound, as in the stock agent"},
+		{path: "Ssm.SessionLogsDestination", live: true, words: []string{"none", "disk"}, effect: "disk: logs of sessions are kept on the node also where no document asks for it"},
 		{path: "Ssm.PluginLocalOutputCleanup", words: []string{"default", "after-execution", "after-upload"}, effect: "when a step's output files are removed early"},
-		{path: "Ssm.OrchestrationDirectoryCleanup", words: []string{"default", "clean-success", "clean-success-failed"}, effect: "after which commands their directory is removed at once"},
+		{path: "Ssm.OrchestrationDirectoryCleanup", live: true, words: []string{"default", "clean-success", "clean-success-failed"}, effect: "after which commands their directory is removed at once"},
 		{path: "Mgs.Region", effect: "region of the gateway's host name and of signatures for it"},
 		{path: "Mgs.Endpoint", effect: "URL of the message gateway; only ws:// with a loopback host is plain text"},
 		{path: "Mgs.StopTimeoutMillis", effect: noEffect},
-		{path: "Mgs.SessionWorkersLimit", effect: "sessions at once; below 1 it is 5, as in the stock agent"},
+		{path: "Mgs.SessionWorkersLimit", live: true, effect: "sessions at once; below 1 it is 5, as in the stock agent"},
 		{path: "Mgs.SessionWorkerBufferLimit", low: 1, high: none, effect: "without effect: a session that may not start is refused at once"},
-		{path: "Mgs.DeniedPortForwardingRemoteIPs", effect: "addresses and prefixes that port sessions may not lead to; the file's list replaces the default"},
+		{path: "Mgs.DeniedPortForwardingRemoteIPs", live: true, effect: "addresses and prefixes that port sessions may not lead to; the file's list replaces the default"},
 	}
 }
 
@@ -108,7 +120,7 @@ func agentRules() []rule {
 		{path: "S3.LogKey", effect: noEffect},
 		{path: "Birdwatcher.ForceEnable", effect: notYet + "packages"},
 		{path: "Kms.Endpoint", effect: "URL of KMS"},
-		{path: "Kms.RequireKMSChallengeResponse", effect: "encrypted sessions need a client that proves the key for this handshake; only ours can"},
+		{path: "Kms.RequireKMSChallengeResponse", live: true, effect: "encrypted sessions need a client that proves the key for this handshake; only ours can"},
 		{path: "Identity.Ec2SystemInfoDetectionResponse", words: []string{"", "true", "false"}, effect: noEffect},
 		{path: "Identity.ConsumptionOrder", words: []string{OnPrem, EC2, ECS, Custom}, effect: "who the node may be; the first that is usable counts"},
 		{path: "Identity.CustomIdentities[].InstanceID", effect: "id of a node by configuration; the first entry with id and region counts"},
@@ -128,24 +140,25 @@ func ownRules() []rule {
 		{path: "ssmagent.CABundle", effect: "absolute path of a PEM file whose certificates are trusted besides the system's"},
 		{path: "ssmagent.UseFIPSEndpoint", effect: "computed hosts are the FIPS ones; also by AWS_USE_FIPS_ENDPOINT=true"},
 		{path: "ssmagent.UseDualStackEndpoint", effect: "computed hosts are those with IPv4 and IPv6; also by AWS_USE_DUALSTACK_ENDPOINT=true"},
-		{path: "ssmagent.LargePayloads", effect: "port sessions send stock clients 32 KiB at once also through AWS's gateway"},
+		{path: "ssmagent.LargePayloads", live: true, effect: "port sessions send stock clients 32 KiB at once also through AWS's gateway"},
 		{path: "ssmagent.LogsEndpoint", effect: "URL of CloudWatch Logs"},
-		{path: "ssmagent.Recordings.Mode", words: []string{RecordOn, RecordOff, RecordAlways}, effect: "whether terminals are recorded; on and off: unless the session document says otherwise"},
-		{path: "ssmagent.Recordings.WhenFailing", words: []string{FailContinue, FailEnd}, effect: "what becomes of a session whose recording fails"},
-		{path: "ssmagent.Recordings.MaxAgeHours", low: 0, high: maxHours, effect: "how long recordings are kept; 0: for ever"},
-		{path: "ssmagent.Recordings.MaxMiB", low: 0, high: maxMiB, effect: "size of all recordings together; 0: no limit"},
-		{path: "ssmagent.Recordings.MaxCount", low: 0, high: none, effect: "number of recordings; 0: no limit"},
+		{path: LogLevelPath, live: true, words: []string{LogDebug, LogInfo, LogWarn, LogError}, effect: "least level of what the agent logs; ssm-cli set-log-level changes it until the next start or another value here"},
+		{path: "ssmagent.Recordings.Mode", live: true, words: []string{RecordOn, RecordOff, RecordAlways}, effect: "whether terminals are recorded; on and off: unless the session document says otherwise"},
+		{path: "ssmagent.Recordings.WhenFailing", live: true, words: []string{FailContinue, FailEnd}, effect: "what becomes of a session whose recording fails"},
+		{path: "ssmagent.Recordings.MaxAgeHours", live: true, low: 0, high: maxHours, effect: "how long recordings are kept; 0: for ever"},
+		{path: "ssmagent.Recordings.MaxMiB", live: true, low: 0, high: maxMiB, effect: "size of all recordings together; 0: no limit"},
+		{path: "ssmagent.Recordings.MaxCount", live: true, low: 0, high: none, effect: "number of recordings; 0: no limit"},
 		{path: "ssmagent.Audit.MaxMiB", low: 16, high: maxMiB, effect: "size of the audit log"},
-		{path: "ssmagent.Commands.MaxMiB", low: 0, high: maxMiB, effect: "size of what is kept of commands; 0: no limit"},
-		{path: "ssmagent.Commands.MaxCount", low: 0, high: none, effect: "number of commands that are kept; 0: no limit"},
-		{path: "ssmagent.SessionUser.UID", low: 0, high: maxID, effect: "user id of ssm-user, where the agent makes it; 0: the system chooses"},
-		{path: "ssmagent.SessionUser.GID", low: 0, high: maxID, effect: "id of its own group, which is made if there is none; 0: the system chooses"},
-		{path: "ssmagent.SessionUser.System", effect: "its ids come from the range of system accounts"},
-		{path: "ssmagent.SessionUser.Home", effect: "its home, absolute; empty: the system's default"},
-		{path: "ssmagent.SessionUser.Shell", effect: "its shell, absolute; empty: the system's default. Sessions start it with ssmagent.LoginShells only"},
-		{path: "ssmagent.SessionUser.Groups", effect: "groups that it is a member of besides its own; they must exist"},
-		{path: "ssmagent.SessionUser.Sudo", effect: "it may do everything by sudo, without a password"},
-		{path: "ssmagent.LoginShells", effect: "sessions begin as under su -: in the account's own shell, as a login shell, with HOME, USER, LOGNAME, SHELL and PATH and little else"},
+		{path: "ssmagent.Commands.MaxMiB", live: true, low: 0, high: maxMiB, effect: "size of what is kept of commands; 0: no limit"},
+		{path: "ssmagent.Commands.MaxCount", live: true, low: 0, high: none, effect: "number of commands that are kept; 0: no limit"},
+		{path: "ssmagent.SessionUser.UID", live: true, low: 0, high: maxID, effect: "user id of ssm-user, where the agent makes it; 0: the system chooses"},
+		{path: "ssmagent.SessionUser.GID", live: true, low: 0, high: maxID, effect: "id of its own group, which is made if there is none; 0: the system chooses"},
+		{path: "ssmagent.SessionUser.System", live: true, effect: "its ids come from the range of system accounts"},
+		{path: "ssmagent.SessionUser.Home", live: true, effect: "its home, absolute; empty: the system's default"},
+		{path: "ssmagent.SessionUser.Shell", live: true, effect: "its shell, absolute; empty: the system's default. Sessions start it with ssmagent.LoginShells only"},
+		{path: "ssmagent.SessionUser.Groups", live: true, effect: "groups that it is a member of besides its own; they must exist"},
+		{path: "ssmagent.SessionUser.Sudo", live: true, effect: "it may do everything by sudo, without a password"},
+		{path: "ssmagent.LoginShells", live: true, effect: "sessions begin as under su -: in the account's own shell, as a login shell, with HOME, USER, LOGNAME, SHELL and PATH and little else"},
 		{path: "ssmagent.Guard.MemoryMiB", low: 64, high: maxMiB, effect: "memory that the agent's runtime keeps below; with a heap of twice as much the agent ends itself and is started again. GOMEMLIMIT goes before it"},
 		{path: "ssmagent.Guard.Goroutines", low: 2000, high: 1_000_000, effect: "with more goroutines the agent ends itself and is started again"},
 	}
@@ -156,7 +169,7 @@ func Settings() []Setting {
 	def := Default()
 	var all []Setting
 	for _, r := range rules() {
-		s := Setting{Path: r.path, Range: r.span(), Effect: r.effect, Type: "string"}
+		s := Setting{Path: r.path, Range: r.span(), Effect: r.effect, Counts: r.counts(), Type: "string"}
 		if v := value(&def, r.path); v.IsValid() {
 			s.Type, s.Default = kindName(v.Type()), printed(v)
 		} else {
@@ -173,6 +186,16 @@ func Settings() []Setting {
 // providerPath is the one member of a list's objects whose empty value is a
 // word.
 const providerPath = "Identity.CustomIdentities[].CredentialsProvider"
+
+func (r rule) counts() string {
+	switch {
+	case r.live:
+		return CountsNow
+	case strings.HasPrefix(r.effect, withoutEffect):
+		return ""
+	}
+	return CountsRestart
+}
 
 func (r rule) span() string {
 	switch {

@@ -93,9 +93,9 @@ const (
 func TestSettingsDocument(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	b.WriteString("\n| key | type | default | range | effect |\n|---|---|---|---|---|\n")
+	b.WriteString("\n| key | type | default | range | effect | a change counts after |\n|---|---|---|---|---|---|\n")
 	for _, s := range Settings() {
-		b.WriteString("| `" + s.Path + "` | " + s.Type + " | `" + s.Default + "` | " + s.Range + " | " + s.Effect + " |\n")
+		b.WriteString("| `" + s.Path + "` | " + s.Type + " | `" + s.Default + "` | " + s.Range + " | " + s.Effect + " | " + s.Counts + " |\n")
 	}
 	b.WriteByte('\n')
 	text, err := os.ReadFile(settingsFile)

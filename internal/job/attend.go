@@ -95,7 +95,7 @@ func (q *Queue) obtain(ctx context.Context, e *entry) (*link.Link[Event], doc.St
 	switch {
 	case e.isCancelled():
 		return nil, doc.Cancelled, "cancelled by the operator", nil
-	case e.attempt > q.opt.Retries:
+	case e.attempt > q.limits().Retries:
 		return nil, doc.Failed, fmt.Sprintf("not run: %d workers were started for this command and none came to its end (Mds.CommandRetryLimit)", e.attempt), nil
 	case e.resumed && e.p.Records == 0 && q.opt.Clock.Now().Sub(e.req.Accepted) > maxAge:
 		return nil, doc.Failed, "not run: the command was accepted more than 48 hours ago and the agent could not run it since", nil

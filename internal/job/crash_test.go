@@ -155,7 +155,7 @@ func TestRecoverSortsAndDrops(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(q.ready)
-	q.opt.Buffer = 10
+	q.bounds.Buffer = 10
 	for _, id := range []string{"b-second", "a-third", "lost"} {
 		c.Advance(time.Second)
 		if err := q.Submit(t.Context(), request(id, "a")); err != nil {

@@ -78,7 +78,7 @@ func TestEarlyWorkerOfAJobThatCannotBeSavedEnds(t *testing.T) {
 func TestAtMostSoManyRunInTheOrderOfDelivery(t *testing.T) {
 	t.Parallel()
 	o := refusing(fsystest.NewDisk(), newSink(), clock.Real{})
-	o.Buffer, o.Workers, o.Retries = 10, 2, 0
+	o.Limits.Buffer, o.Limits.Workers, o.Limits.Retries = 10, 2, 0
 	type started struct {
 		id     string
 		worker *idler

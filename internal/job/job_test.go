@@ -71,7 +71,7 @@ func (s *sink) finals(t *testing.T, n int) []Report {
 func refusing(fs fsys.FS, s Sink, c clock.Clock) Options {
 	return Options{
 		Dir: "/data/jobs", FS: fs, Clock: c, Log: slog.New(slog.DiscardHandler), Sink: s,
-		Workers: 2, Buffer: 3, Retries: 3, Executable: "/agent",
+		Limits: Limits{Workers: 2, Buffer: 3, Retries: 3}, Executable: "/agent",
 		Start: func(proc.Spec) (proc.Process, error) { return nil, errors.New("fork: no memory") },
 		Find:  func(proc.ID) (proc.Process, error) { return nil, proc.ErrGone },
 		Dial:  func(context.Context, string) (net.Conn, error) { return nil, errors.New("nobody listens") },
@@ -136,7 +136,7 @@ func TestSubmitRefuses(t *testing.T) {
 	defer close(hold)
 	s := newSink()
 	o := refusing(fsystest.NewDisk(), s, clock.Real{})
-	o.Workers = 1
+	o.Limits.Workers = 1
 	started := make(chan struct{}, 10)
 	o.Start = func(proc.Spec) (proc.Process, error) {
 		started <- struct{}{}
@@ -183,7 +183,7 @@ func TestCancelledWhileWaitingNeverRuns(t *testing.T) {
 	hold := make(chan struct{})
 	s := newSink()
 	o := refusing(fsystest.NewDisk(), s, clock.Real{})
-	o.Workers = 1
+	o.Limits.Workers = 1
 	started := make(chan string, 10)
 	o.Start = func(p proc.Spec) (proc.Process, error) {
 		started <- filepath.Base(p.Args[1])

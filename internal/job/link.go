@@ -33,7 +33,7 @@ func (q *Queue) launch(e *entry) (w launched) {
 func (q *Queue) launchEarly(e *entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.pending) > 0 || q.running+q.early >= max(q.opt.Workers, 1) || q.rebooting || q.closed {
+	if len(q.pending) > 0 || q.running+q.early >= max(q.bounds.Workers, 1) || q.rebooting || q.closed {
 		return
 	}
 	q.early++

@@ -41,8 +41,7 @@ type Sink interface {
 	Report(ctx context.Context, rs ...Report) error
 }
 
-// Options of a Queue. All but Stderr, Credentials, Reboot, Retention and
-// Cleanup is needed.
+// Options of a Queue. All but Stderr, Credentials and Reboot is needed.
 type Options struct {
 	Dir   string // holds the jobs' directories; made by Run
 	FS    fsys.FS
@@ -50,9 +49,8 @@ type Options struct {
 	Log   *slog.Logger
 	Sink  Sink
 
-	Workers int // jobs at once (Mds.CommandWorkersLimit)
-	Buffer  int // jobs that may wait
-	Retries int // resumptions of a job after the first start (Mds.CommandRetryLimit)
+	// Limits are those at the start.
+	Limits Limits
 
 	Executable string   // of the worker: this program
 	Env        []string // of the worker, handed on to scripts
@@ -67,12 +65,6 @@ type Options struct {
 	// Reboot restarts the machine, soon, and returns. Nil: a step that asks
 	// for it fails.
 	Reboot func(ctx context.Context) error
-
-	// Retention of orchestration directories.
-	Retention Retention
-	// Cleanup says whether a finished job's orchestration directory goes at
-	// once, by the results.
-	Cleanup func([]doc.Result) bool
 }
 
 // Queue runs jobs. Its methods are safe together.
@@ -84,6 +76,7 @@ type Queue struct {
 	wg    sync.WaitGroup
 
 	mu        sync.Mutex
+	bounds    Limits
 	closed    bool
 	rebooting bool
 	urgent    bool                     // a waiting job was cancelled
@@ -131,7 +124,7 @@ func (e *entry) isCancelled() bool {
 // New returns a Queue that does nothing until Run.
 func New(o Options) *Queue {
 	return &Queue{
-		opt: o, log: o.Log,
+		opt: o, log: o.Log, bounds: o.Limits,
 		ready: make(chan struct{}), wake: make(chan struct{}, 1),
 		entering: map[string]chan struct{}{}, live: map[string]*entry{},
 	}
@@ -197,7 +190,7 @@ func (q *Queue) dispatch(ctx context.Context) {
 		}
 		q.pending = rest
 	}
-	for len(q.pending) > 0 && q.running < max(q.opt.Workers, 1) && !q.rebooting && ctx.Err() == nil {
+	for len(q.pending) > 0 && q.running < max(q.bounds.Workers, 1) && !q.rebooting && ctx.Err() == nil {
 		e := q.pending[0]
 		q.pending[0] = nil
 		q.pending = q.pending[1:]
@@ -286,7 +279,7 @@ func (q *Queue) enter(ctx context.Context, id string) (leave func(), err error) 
 			err = ErrClosed
 		case q.live[id] != nil:
 			err = ErrDuplicate
-		case len(q.pending)+len(q.entering)-q.early >= max(q.opt.Buffer, 1): // who has a place does not wait
+		case len(q.pending)+len(q.entering)-q.early >= max(q.bounds.Buffer, 1): // who has a place does not wait
 			if (Dir{FS: q.opt.FS, Path: filepath.Join(q.opt.Dir, id)}).exists() {
 				err = ErrDuplicate
 			} else {

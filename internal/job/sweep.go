@@ -22,7 +22,7 @@ const (
 // cleanUp follows the end of a job: its own directory when the configuration
 // says so, and now and then what is too old of other jobs.
 func (q *Queue) cleanUp(ctx context.Context, e *entry) {
-	if q.opt.Cleanup != nil && q.opt.Cleanup(e.p.Results()) {
+	if gone := q.limits().Cleanup; gone != nil && gone(e.p.Results()) {
 		if err := fsys.RemoveAll(q.opt.FS, e.req.Dir); err != nil {
 			e.log.Warn("remove the orchestration directory", "error", err)
 		}
@@ -72,15 +72,16 @@ type orchestrated struct {
 // sweepOrchestration removes the directories that are too old, and the oldest
 // of those that are too many or too large, but none of a live job.
 func (q *Queue) sweepOrchestration(ctx context.Context, root string, now time.Time) {
-	if q.opt.Retention == (Retention{}) {
+	keep := q.limits().Retention
+	if keep == (Retention{}) {
 		return
 	}
-	dirs, err := q.orchestrated(ctx, root)
+	dirs, err := q.orchestrated(ctx, root, keep.Bytes > 0)
 	if err != nil {
 		q.log.Warn("look for old orchestration directories", "error", err)
 		return
 	}
-	for _, d := range q.opt.Retention.beyond(dirs, now) {
+	for _, d := range keep.beyond(dirs, now) {
 		if ctx.Err() != nil {
 			return
 		}
@@ -109,7 +110,7 @@ func (r Retention) beyond(dirs []orchestrated, now time.Time) []orchestrated {
 	return dirs[:n]
 }
 
-func (q *Queue) orchestrated(ctx context.Context, root string) (dirs []orchestrated, err error) {
+func (q *Queue) orchestrated(ctx context.Context, root string, sized bool) (dirs []orchestrated, err error) {
 	names, err := q.opt.FS.ReadDir(root)
 	if err != nil {
 		return nil, err
@@ -123,7 +124,7 @@ func (q *Queue) orchestrated(ctx context.Context, root string) (dirs []orchestra
 			continue
 		}
 		d := orchestrated{name: n.Name(), touched: info.ModTime()}
-		if q.opt.Retention.Bytes > 0 {
+		if sized {
 			d.bytes = size(q.opt.FS, filepath.Join(root, n.Name()), maxDepth)
 		}
 		dirs = append(dirs, d)

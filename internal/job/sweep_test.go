@@ -58,7 +58,7 @@ func TestSweepSparesTheLiving(t *testing.T) {
 		}
 	}
 	o := refusing(disk, newSink(), clock.Real{})
-	o.Retention = Retention{Bytes: 150}
+	o.Limits.Retention = Retention{Bytes: 150}
 	q := New(o)
 	q.live["live"] = &entry{}
 	q.sweepOrchestration(t.Context(), root, time.Now())

@@ -41,8 +41,10 @@ type Options struct {
 	Outbox Outbox
 	// Channel is the outbox's name of the control channel.
 	Channel string
-	Node    Node
-	Limit   int // sessions at once (Mgs.SessionWorkersLimit)
+	// Node and Limit are those at the start; Limit is of sessions at once
+	// (Mgs.SessionWorkersLimit).
+	Node  Node
+	Limit int
 	// Store has what parameters of session documents refer to as {{ssm:name}}.
 	Store doc.ParameterStore
 	// Audit gets the ends that no worker can put there.
@@ -66,6 +68,8 @@ type Manager struct {
 	wg    sync.WaitGroup
 
 	mu     sync.Mutex
+	node   Node            // for new sessions
+	limit  int             // of sessions at once
 	ctx    context.Context // of Run; nil before and after
 	live   map[string]*entry
 	recent recent
@@ -103,7 +107,7 @@ var (
 
 // New returns a Manager that does nothing until Run.
 func New(o Options) *Manager {
-	return &Manager{opt: o, log: o.Log, ready: make(chan struct{}), live: map[string]*entry{}}
+	return &Manager{opt: o, log: o.Log, node: o.Node, limit: o.Limit, ready: make(chan struct{}), live: map[string]*entry{}}
 }
 
 // Run takes up the sessions on disk and serves until ctx ends. Workers that run
@@ -210,8 +214,8 @@ func (m *Manager) Open(ctx context.Context, t mgs.AgentTask) error {
 	case known:
 		e.log.Info("the session is known already")
 		return nil
-	case err == nil && full:
-		err = fmt.Errorf("%w: %d sessions are open on this node, which is its limit (Mgs.SessionWorkersLimit); end another one first", errRejected, m.opt.Limit)
+	case err == nil && full > 0:
+		err = fmt.Errorf("%w: %d sessions are open on this node, which is its limit (Mgs.SessionWorkersLimit); end another one first", errRejected, full)
 	}
 	if err != nil {
 		e.log.Warn("a session is refused", "error", err)
@@ -235,20 +239,35 @@ func (m *Manager) Open(ctx context.Context, t mgs.AgentTask) error {
 	return nil
 }
 
-// enter takes e in when its id is new and, if it is to live, a place is free.
-func (m *Manager) enter(e *entry, live bool) (known, full bool) {
+// SetNode has new sessions begin with another node and limit. Those that are
+// open go on as they began.
+func (m *Manager) SetNode(n Node, limit int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.node, m.limit = n, limit
+}
+
+func (m *Manager) current() Node {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.node
+}
+
+// enter takes e in when its id is new and, if it is to live, a place is free;
+// full is the limit that has been reached, else 0.
+func (m *Manager) enter(e *entry, live bool) (known bool, full int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
 	case m.live[e.req.ID] != nil || m.recent.has(e.req.ID):
-		return true, false
+		return true, 0
 	case !live:
-		return false, false
-	case len(m.live) >= max(m.opt.Limit, 1):
-		return false, true
+		return false, 0
+	case len(m.live) >= max(m.limit, 1):
+		return false, max(m.limit, 1)
 	}
 	m.live[e.req.ID] = e
-	return false, false
+	return false, 0
 }
 
 func (m *Manager) leave(e *entry) {

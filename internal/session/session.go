@@ -164,7 +164,7 @@ func (m *Manager) request(ctx context.Context, t mgs.AgentTask) (Request, error)
 	}
 	r := Request{
 		Version: Version, ID: c.SessionId, Accepted: m.opt.Clock.Now().UTC(), Type: c.DocumentContent.SessionType,
-		Document: clip(c.DocumentName, 256), Owner: clip(c.SessionOwner, 512), RunAs: strings.TrimSpace(c.RunAsUser), Node: m.opt.Node,
+		Document: clip(c.DocumentName, 256), Owner: clip(c.SessionOwner, 512), RunAs: strings.TrimSpace(c.RunAsUser), Node: m.current(),
 	}
 	if err := r.resolve(ctx, c, m.opt.Store); err != nil {
 		return r, fmt.Errorf("%w: %w", errRejected, err)

@@ -53,7 +53,7 @@ func (b *bench) queue() (q *job.Queue, stop func()) {
 	b.t.Helper()
 	q = job.New(job.Options{
 		Dir: b.jobs(), FS: secfile.OS(), Clock: clock.Real{}, Log: slog.New(slog.DiscardHandler), Sink: b.sink,
-		Workers: 2, Buffer: 10, Retries: 2, Executable: b.exe, Env: os.Environ(), Stderr: os.Stderr,
+		Limits: job.Limits{Workers: 2, Buffer: 10, Retries: 2}, Executable: b.exe, Env: os.Environ(), Stderr: os.Stderr,
 		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Reboot: b.boot, Credentials: b.credentials,
 	})
 	ctx, cancel := context.WithCancel(context.Background())

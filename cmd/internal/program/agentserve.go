@@ -55,7 +55,7 @@ func serveAgent(_ context.Context, s streams, f *agentFlags) int {
 	// costs less than keeping twice as much.
 	debug.SetGCPercent(50)
 	o := service.Default()
-	o.Log = log
+	o.Log, o.Reload = log, func() { reloadConfig(p.ConfigFile, a, log) }
 	if err := service.Run(o, a.Run); err != nil {
 		s.failf("amazon-ssm-agent", "%v", err)
 		return exitFailed
