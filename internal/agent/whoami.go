@@ -49,20 +49,30 @@ func (c caller) whoami(ctx context.Context) (admin.Caller, error) {
 	if err != nil {
 		return admin.Caller{}, ssmclient.Unanswered(endpoint, err)
 	}
+	who, err := callerOf(resp.StatusCode, b)
+	if err != nil {
+		return admin.Caller{}, fmt.Errorf("%s: %w", endpoint, err)
+	}
+	if creds.CanExpire {
+		who.Expires = creds.Expires
+	}
+	return who, nil
+}
+
+// callerOf reads an answer to GetCallerIdentity.
+func callerOf(status int, b []byte) (admin.Caller, error) {
 	var a struct {
 		Arn     string `xml:"GetCallerIdentityResult>Arn"`
 		Code    string `xml:"Error>Code"`
 		Message string `xml:"Error>Message"`
 	}
-	switch err := xml.Unmarshal(b, &a); {
+	err := xml.Unmarshal(b, &a)
+	switch arn := ssmclient.Clean(a.Arn); {
 	case a.Code != "":
 		return admin.Caller{}, fmt.Errorf("%s: %s", ssmclient.Clean(a.Code), ssmclient.Clean(a.Message))
-	case err != nil || a.Arn == "" || resp.StatusCode != http.StatusOK:
-		return admin.Caller{}, fmt.Errorf("%s answers HTTP %d and not as STS does; is the endpoint right?", endpoint, resp.StatusCode)
+	case err != nil || arn == "" || status != http.StatusOK:
+		return admin.Caller{}, fmt.Errorf("HTTP %d, and not an answer of STS; is the endpoint right?", status)
+	default:
+		return admin.Caller{Arn: arn}, nil
 	}
-	who := admin.Caller{Arn: ssmclient.Clean(a.Arn)}
-	if creds.CanExpire {
-		who.Expires = creds.Expires
-	}
-	return who, nil
 }

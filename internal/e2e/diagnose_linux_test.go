@@ -118,6 +118,39 @@ func TestDiagnosticsAdoptTheAgentsProxy(t *testing.T) {
 	}
 }
 
+// TestInstanceInformation: one line of JSON as the stock program prints it, with
+// an agent and without one, for a registered node and another.
+func TestInstanceInformation(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	n := p.node(&ssm.CreateActivationInput{})
+	want := `{"instance-id":"` + n.id + `","region":"us-east-1","release-version":"3.3.9000.0"}` + "\n"
+	for _, verb := range []string{"get-instance-information", "Get-Instance-Information"} {
+		if o, e, code := run(t, "ssm-cli", "-root", n.root, verb); o != want || code != 0 {
+			t.Errorf("%s: exit %d, %s%s", verb, code, o, e)
+		}
+		n.term()
+	}
+	want = `{"instance-id":"mi-0123456789abcdef0","region":"eu-west-1","release-version":"3.3.9000.0"}` + "\n"
+	if o, e, code := run(t, "ssm-cli", "-root", custom(t), "get-instance-information"); o != want || code != 0 {
+		t.Errorf("custom: exit %d, %s%s", code, o, e)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		text string
+	}{
+		{[]string{"get-instance-information"}, 255, "error: failed to find agent identity"},
+		{[]string{"get-instance-information", "--x"}, 255, "error: unknown parameter --x"},
+		{nil, 2, "error: command is required"},
+		{[]string{"get-nothing"}, 2, "Invalid command get-nothing.  The following commands are supported:"},
+	} {
+		if o, _, code := run(t, "ssm-cli", append([]string{"-root", t.TempDir()}, c.args...)...); code != c.code || !strings.HasPrefix(o, "usage: ") || !strings.Contains(o, c.text) {
+			t.Errorf("%v: exit %d, %s", c.args, code, o)
+		}
+	}
+}
+
 // TestSelftest: it works, says so, and leaves nothing.
 func TestSelftest(t *testing.T) {
 	t.Parallel()

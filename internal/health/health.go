@@ -53,11 +53,15 @@ func (p Pinger) Run(ctx context.Context) error {
 	}
 	// The pings of many nodes that start together spread over the interval.
 	wait := time.Duration(p.random() * float64(p.Interval))
-	for {
+	for lost := false; ; {
 		err := p.ping(ctx, p.full())
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err != nil && ctx.Err() == nil:
 			p.Log.Warn("health ping", "error", err)
+		case err == nil && lost:
+			p.Log.Info("health pings are answered again")
 		}
+		lost = err != nil
 		if err := p.Reach.After(ctx, p.Clock, wait, err); err != nil {
 			return err
 		}

@@ -87,7 +87,7 @@ func (q *Queue) start(e *entry) (*link.Link[Event], error) {
 		o.Interrupted = "interrupted by " + e.cause + ", not run again"
 	}
 	l.Order(o)
-	e.log.Debug("worker started", "pid", id.PID, "attempt", e.attempt)
+	e.log.Info("command runs", "pid", id.PID, "attempt", e.attempt)
 	return l, nil
 }
 

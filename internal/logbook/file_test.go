@@ -62,7 +62,7 @@ func TestModeIsTheUmasks(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	open(t, filepath.Join(dir, "agent.log"), 10, 5)
-	probe, err := os.OpenFile(filepath.Join(dir, "probe"), os.O_CREATE|os.O_WRONLY, 0o666) //nolint:gosec // it asks what the umask is
+	probe, err := os.OpenFile(filepath.Join(dir, "probe"), os.O_CREATE|os.O_WRONLY, 0o666)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -137,5 +137,5 @@ func (f *fields) of(ctx context.Context, r slog.Record) (string, error) {
 	if text == "" {
 		return "", nil
 	}
-	return " " + text[:min(len(text), maxMessage)], nil
+	return " " + message(text), nil // slog lets some control characters pass
 }

@@ -82,6 +82,7 @@ func TestMarked(t *testing.T) {
 // FuzzLine: whatever is logged is one line of printable text.
 func FuzzLine(f *testing.F) {
 	f.Add("message", "key", "value")
+	f.Add("m", "\x7f", "\x7f")
 	f.Add("a\nb\x1b[31m", "k\x00", "\x9b\u202e\xff")
 	f.Fuzz(func(t *testing.T, text, key, value string) {
 		var b bytes.Buffer

@@ -3,9 +3,14 @@ package program
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
+	"ssmagent/cmd/internal/connect"
 	"ssmagent/internal/identity"
 	"ssmagent/internal/vault"
 )
@@ -60,10 +65,12 @@ func cliMain(ctx context.Context, s streams, args []string) int {
 	if code, ok := parse(fs, args, -1); !ok {
 		return code
 	}
-	if run, ok := nodeVerbs()[fs.Arg(0)]; ok {
+	verb := strings.ToLower(fs.Arg(0))
+	verbs := nodeVerbs()
+	if run, ok := verbs[verb]; ok {
 		return run(ctx, s, *root, fs.Args()[1:])
 	}
-	switch fs.Arg(0) {
+	switch verb {
 	case "":
 		fmt.Fprintf(s.out, "%s\nerror: command is required\n", cliHelp)
 		return exitUsage
@@ -71,7 +78,7 @@ func cliMain(ctx context.Context, s streams, args []string) int {
 		fmt.Fprint(s.out, cliHelp)
 		return exitOK
 	case "get-instance-information":
-		if err := instanceInformation(s, *root, fs.Args()[1:]); err != nil {
+		if err := instanceInformation(ctx, s, *root, fs.Args()[1:]); err != nil {
 			fmt.Fprintf(s.out, "%s\nerror: %v\n", cliHelp, err)
 			return exitCommand
 		}
@@ -89,7 +96,9 @@ func cliMain(ctx context.Context, s streams, args []string) int {
 		}
 		return exitOK
 	}
-	fmt.Fprintf(s.out, "%s\nInvalid command %s.\n", cliHelp, fs.Arg(0))
+	all := append(slices.Collect(maps.Keys(verbs)), "credentials", "fingerprint", "get-instance-information", "help")
+	slices.Sort(all)
+	fmt.Fprintf(s.out, "%s\nInvalid command %s.  The following commands are supported:\n\n%s\n", cliHelp, printable(fs.Arg(0)), strings.Join(all, "\n"))
 	return exitUsage
 }
 
@@ -102,21 +111,32 @@ func nodeVerbs() map[string]func(ctx context.Context, s streams, root string, ar
 	}
 }
 
-// instanceInformation prints one line of JSON with sorted keys.
-func instanceInformation(s streams, root string, rest []string) error {
+// instanceInformation prints one line of JSON with sorted keys: what the
+// running agent is, or would be.
+func instanceInformation(ctx context.Context, s streams, root string, rest []string) error {
 	if len(rest) > 0 {
 		return fmt.Errorf("unknown parameter %s", rest[0])
 	}
-	p, err := pathsFor(root)
+	st, err := agentStatus(ctx, root)
+	id := identity.Identity{InstanceID: st.InstanceID, Region: st.Region}
 	if err != nil {
-		return err
-	}
-	id, ok, err := identity.Registered(vault.New(fileSystem(root), p.Data))
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return identity.ErrNone
+		if id, err = resolve(ctx, s, root); err != nil {
+			return err
+		}
 	}
 	return json.NewEncoder(s.out).Encode(map[string]string{"instance-id": id.InstanceID, "region": id.Region, "release-version": version})
+}
+
+// resolve finds out who an agent would be.
+func resolve(ctx context.Context, s streams, root string) (identity.Identity, error) {
+	p, err := pathsFor(root)
+	if err != nil {
+		return identity.Identity{}, err
+	}
+	cfg, err := loadConfig(s, p.ConfigFile)
+	if err != nil {
+		return identity.Identity{}, errors.New("without a configuration there is no identity")
+	}
+	id, _, err := identity.Resolve(ctx, cfg, vault.New(fileSystem(root), p.Data), connect.Cloud())
+	return id, err
 }
