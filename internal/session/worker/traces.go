@@ -155,14 +155,11 @@ func (t *traces) traffic() audit.Traffic {
 	return audit.Traffic{In: t.in.Load(), Out: t.out.Load(), Millis: t.d.Clock.Now().Sub(t.begun).Milliseconds()}
 }
 
-// end closes the recording and puts the end on the audit log, once.
+// end puts the end on the audit log and closes the recording meanwhile, once.
 func (t *traces) end(r session.Result) {
 	t.once.Do(func() {
 		e := t.event(audit.SessionEnd)
 		rec := t.recorder()
-		if err := rec.Close(); err != nil {
-			t.lost(err)
-		}
 		if rec != nil {
 			e.Recording = recording.Name(t.req.ID)
 		}
@@ -178,7 +175,11 @@ func (t *traces) end(r session.Result) {
 			}
 			t.log.Post(f)
 		}
-		_ = t.log.Append(e) // it has told the log
+		wait := t.log.Post(e)
+		if err := rec.Close(); err != nil {
+			t.lost(err)
+		}
+		_ = wait() // it has told the log
 	})
 }
 
