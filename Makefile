@@ -72,7 +72,7 @@ test-install: build package-deb package-rpm ## real accounts and sudo in a root 
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin
 	$(MAKE) --no-print-directory BIN=build/next VERSION=3.3.9001.0 package-deb package-rpm
 	lintian --allow-root --fail-on error,warning $(BIN)/$(HOST)/amazon-ssm-agent.deb
-	rpmlint --config installer/rpm/rpmlint.toml --strict $(BIN)/$(HOST)/amazon-ssm-agent.rpm
+	scripts/aside.sh rpmlint --config installer/rpm/rpmlint.toml --strict $(BIN)/$(HOST)/amazon-ssm-agent.rpm
 	scripts/debian-root.sh $(TOOLS)/debian-root
 	mkdir -p build/packages
 	for f in deb rpm; do cp $(BIN)/$(HOST)/amazon-ssm-agent.$$f build/packages/old.$$f && cp build/next/$(HOST)/amazon-ssm-agent.$$f build/packages/new.$$f || exit 1; done

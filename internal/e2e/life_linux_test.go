@@ -121,22 +121,24 @@ func (l *life) arrives() {
 
 // serves runs a command and a shell by stock clients.
 func (l *life) serves() {
-	o, e, code := l.p.aws("ssm", "send-command", "--document-name", "AWS-RunShellScript", "--instance-ids", l.id, "--parameters", `commands=["id -un; cat /proc/self/cgroup"]`, "--query", "Command.CommandId", "--output", "text")
+	o, e, code := l.p.aws("ssm", "send-command", "--document-name", "AWS-RunShellScript", "--instance-ids", l.id, "--parameters", `commands=["id -un; until grep -q /ssmagent-command-.*scope /proc/self/cgroup; do sleep 0.1; done"]`, "--query", "Command.CommandId", "--output", "text")
 	if code != 0 {
 		l.t.Fatal(e)
 	}
-	if got := l.p.invocation(strings.TrimSpace(o), l.id); got.Status != types.CommandInvocationStatusSuccess || !strings.HasPrefix(*got.StandardOutputContent, "root\n") {
+	if got := l.p.invocation(strings.TrimSpace(o), l.id); got.Status != types.CommandInvocationStatusSuccess || *got.StandardOutputContent != "root\n" {
 		l.t.Errorf("%s: %s", got.Status, *got.StandardOutputContent)
 	}
-	l.stage("a command by the stock CLI")
+	l.stage("a command by the stock CLI, in a scope of its own")
 	pe := sit(l.t, l.p.stock(l.id), 80, 24)
 	pe.sees(`[#$] $`)
 	l.stage("the first shell's prompt, the account made")
 	pe.types("id -un; sudo -n id -u; stty size\n")
 	pe.sees(`\nssm-user\r*\n0\r*\n24 80\r*\n`)
+	pe.types("until grep -q /ssmagent-session-.*scope /proc/self/cgroup; do sleep 0.1; done; echo in a $((1)) scope\n")
+	pe.sees(`in a 1 scope`)
 	pe.types("exit\n")
 	pe.ends()
-	l.stage("a shell by the stock plugin, with sudo")
+	l.stage("a shell by the stock plugin, with sudo, in a scope of its own")
 }
 
 // busy is what goes on while the package changes.

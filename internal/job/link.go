@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"ssmagent/internal/link"
 	"ssmagent/platform/proc"
@@ -24,6 +25,7 @@ type launched struct {
 func (q *Queue) launch(e *entry) (w launched) {
 	w.link, w.err = link.Launch[Event](q.opt.Start, proc.Spec{
 		Path: q.opt.Executable, Args: []string{WorkerName, e.dir.Path}, Env: q.opt.Env, Stderr: q.opt.Stderr, Session: true,
+		Scope: "ssmagent-command-" + filepath.Base(e.dir.Path),
 	}, MaxLine)
 	return w
 }

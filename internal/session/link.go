@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"ssmagent/internal/link"
 	"ssmagent/platform/proc"
@@ -17,6 +18,7 @@ const MaxLine = 64 << 10
 func (m *Manager) start(ctx context.Context, e *entry, o Order) (*link.Link[Event], error) {
 	l, err := link.Launch[Event](m.opt.Start, proc.Spec{
 		Path: m.opt.Executable, Args: []string{WorkerName, e.dir.Path}, Env: m.opt.Env, Stderr: m.opt.Stderr, Session: true,
+		Scope: "ssmagent-session-" + filepath.Base(e.dir.Path),
 	}, MaxLine)
 	if err != nil {
 		return nil, fmt.Errorf("start the session's worker: %w", err)

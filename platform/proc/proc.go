@@ -43,8 +43,9 @@ type Spec struct {
 	// Session makes it a session leader without a terminal (setsid), so
 	// that it outlives ours. Windows: breaks away from our job.
 	Session bool
-	// Scope names a systemd scope or a job object for the child and all it
-	// starts; empty for none.
+	// Scope names a job object for the child and all it starts, or a systemd
+	// scope: in the background, and only where systemd runs and hears us.
+	// Empty for none.
 	Scope string
 	// Subreaper, in our own process, is set by BecomeSubreaper.
 }

@@ -57,6 +57,9 @@ func start(s Spec) (Process, error) {
 		return nil, fmt.Errorf("start %s: its start time: %w", s.Path, err)
 	}
 	p.id.Start = st.start
+	if s.Scope != "" {
+		enter(s.Scope, pid)
+	}
 	return p, nil
 }
 
@@ -78,8 +81,6 @@ func describe(s Spec, err error) error {
 func attributes(s Spec) (*syscall.ProcAttr, func(), error) {
 	sys := &syscall.SysProcAttr{Setsid: s.Session, Setpgid: s.Group && !s.Session}
 	switch {
-	case s.Scope != "":
-		return nil, nil, fmt.Errorf("a systemd scope for a process is not there yet, leave Scope empty: %w", errors.ErrUnsupported)
 	case s.Principal.Token != 0:
 		return nil, nil, fmt.Errorf("tokens exist on Windows only: %w", errors.ErrUnsupported)
 	case s.Path == "" || s.Path[0] != '/':

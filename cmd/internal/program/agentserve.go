@@ -76,7 +76,7 @@ func machine(root string, p platform.Paths) (agent.Machine, error) {
 	return agent.Machine{
 		Info: platform.Read, Paths: p, FS: fileSystem(root), Lock: secfile.Lock, Hardware: fingerprint.Read, Ambient: ambient, Cloud: connect.Cloud(),
 		User: userName(), Executable: exe, Given: os.Getenv("CREDENTIALS_DIRECTORY"), Env: workerEnv(p.Logs), Stderr: os.Stderr,
-		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Listen: ipc.Listen, CheckPeer: ipc.CheckPeer, Reboot: restart, Watch: watch.Dir,
+		Start: starter(root), Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Listen: ipc.Listen, CheckPeer: ipc.CheckPeer, Reboot: restart, Watch: watch.Dir,
 		Network: network.Changes, SharedCredentials: sharedCredentials(root),
 	}, nil
 }

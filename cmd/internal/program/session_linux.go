@@ -3,6 +3,8 @@ package program
 import (
 	"os"
 	"syscall"
+
+	"ssmagent/platform/proc"
 )
 
 // sessionProcs is how many processors a session's processes use at once. They
@@ -18,4 +20,16 @@ func pollable(f *os.File) *os.File {
 		return f
 	}
 	return os.NewFile(uintptr(fd), f.Name())
+}
+
+// starter starts workers in scopes of their own, but not below a root: systemd
+// is outside of it.
+func starter(root string) func(proc.Spec) (proc.Process, error) {
+	if root == "" {
+		return proc.Start
+	}
+	return func(s proc.Spec) (proc.Process, error) {
+		s.Scope = ""
+		return proc.Start(s)
+	}
 }

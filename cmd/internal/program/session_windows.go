@@ -1,6 +1,10 @@
 package program
 
-import "os"
+import (
+	"os"
+
+	"ssmagent/platform/proc"
+)
 
 // sessionProcs is how many processors a session's processes use at once: one
 // reads while another writes.
@@ -8,3 +12,11 @@ const sessionProcs = 2
 
 // pollable is f: pipes cannot be polled here.
 func pollable(f *os.File) *os.File { return f }
+
+// starter starts workers without a job: one would end them with the agent.
+func starter(string) func(proc.Spec) (proc.Process, error) {
+	return func(s proc.Spec) (proc.Process, error) {
+		s.Scope = ""
+		return proc.Start(s)
+	}
+}
