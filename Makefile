@@ -81,11 +81,10 @@ test-install: build package-deb package-rpm ## real accounts and sudo in a root 
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) SSMAGENT_IMAGE=$(TOOLS)/debian-root SSMAGENT_PACKAGES=$(CURDIR)/build/packages \
 		go test -count=1 -timeout 8m -v -run '^TestPackageLife$$' -exec $(CURDIR)/scripts/netns.sh ./internal/e2e
 
-# Packages whose own code asks Windows: what is not in them is the same on both.
-WINDOWS := ./platform/... ./fingerprint ./service ./shell/... ./users/... ./cmd/internal/connect
-test-windows: ## the same tests as Windows programs, under wine in a network of its own
-	scripts/need.sh ip unshare wine
-	scripts/wine.sh sh -c 'go test -timeout 3m -exec "$$WINRUN" $(WINDOWS)'
+test-windows: build ## the tests of what asks Windows as Windows programs, and the main job, under wine in a network of its own
+	scripts/need.sh aws ip unshare wine
+	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin
+	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) scripts/wine.sh scripts/test-windows.sh
 
 bench: build $(TOOLS)/session-manager-plugin ## timings and sizes of the real processes, into build/bench.json
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go run ./cmd/internal/bench -plugin $(TOOLS)/session-manager-plugin -out build/bench.json

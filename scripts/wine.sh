@@ -3,7 +3,8 @@
 # network of its own that has nothing but a loopback (wine's sockets belong to
 # its server, so the server is started there too), with a prefix of its own,
 # and with nothing left when it ends. COMMAND finds GOOS=windows, the overlay
-# for building (GOFLAGS) and $WINRUN, the program for `go test -exec`.
+# for building (GOFLAGS, which were OUTSIDE_GOFLAGS) and $WINRUN, the program for
+# `go test -exec`.
 #
 # The prefix is a copy of build/_wine/template, which is made when it is not
 # there or when this file or wineshim has changed.
@@ -58,7 +59,7 @@ if [ "${SSMAGENT_WINE:-}" != inside ]; then
 	exit $rc
 fi
 ip link set lo up
-export GOOS=windows GOARCH=amd64 GOFLAGS="${GOFLAGS:-} -overlay=$wine/overlay/overlay.json" WINRUN="$here/scripts/winrun.sh"
+export OUTSIDE_GOFLAGS="${GOFLAGS:-}" GOOS=windows GOARCH=amd64 GOFLAGS="${GOFLAGS:-} -overlay=$wine/overlay/overlay.json" WINRUN="$here/scripts/winrun.sh"
 wineserver -p >/dev/null 2>&1 </dev/null
 # Wine's services go with the last program, and come with the next, whose output
 # they would then hold open: this one stays.

@@ -66,7 +66,7 @@ func module() Rules {
 			"internal/wire/...": {"net/http", "os", "github.com/coder/websocket"},
 			"internal/stream":   {"net", "os"},
 			// The core asks the system through seams only.
-			"internal/...": append(slices.Clone(heavy), "golang.org/x/sys", "github.com/kardianos/service", "github.com/creack/pty", "os/exec"),
+			"internal/...": append(slices.Clone(heavy), "golang.org/x/sys", "github.com/kardianos/service", "github.com/creack/pty", "github.com/UserExistsError/conpty", "os/exec"),
 			// What is linked costs every worker's start.
 			"cmd/...": heavy,
 			// The host knows neither core nor seams.

@@ -265,6 +265,12 @@ func (p *plane) activation(in *ssm.CreateActivationInput) (code, id string) {
 // configure writes the agent configuration of a machine that uses this plane.
 func (p *plane) configure(root string, more map[string]any) {
 	p.t.Helper()
+	p.configureAt(filepath.Join(root, "etc", "amazon", "ssm"), more)
+}
+
+// configureAt is configure for a configuration elsewhere.
+func (p *plane) configureAt(dir string, more map[string]any) {
+	p.t.Helper()
 	cfg := map[string]any{
 		"Ssm": map[string]any{"Endpoint": p.url},
 		"Mds": map[string]any{"Endpoint": p.url},
@@ -279,7 +285,6 @@ func (p *plane) configure(root string, more map[string]any) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	dir := filepath.Join(root, "etc", "amazon", "ssm")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		p.t.Fatal(err)
 	}

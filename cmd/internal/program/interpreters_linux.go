@@ -15,6 +15,9 @@ func interpreters() map[string]runscript.Interpreter {
 	}
 }
 
+// powerShell: sessions run sh here.
+func powerShell() string { return "" }
+
 // noShell says what exit codes mean of programs that steps run without a
 // shell.
 func noShell() runscript.Interpreter { return interpreters()["aws:runShellScript"] }

@@ -13,8 +13,16 @@ import (
 
 // interpreters are those of Windows, at the stock agent's path.
 func interpreters() map[string]runscript.Interpreter {
-	path := filepath.Join(os.Getenv("SystemRoot"), "System32", "WindowsPowerShell", "v1.0", "powershell.exe")
-	return map[string]runscript.Interpreter{"aws:runPowerShellScript": runscript.WindowsPowerShell(path)}
+	return map[string]runscript.Interpreter{"aws:runPowerShellScript": runscript.WindowsPowerShell(powerShell())}
+}
+
+// powerShell is the one of the system, wherever PATH leads.
+func powerShell() string {
+	dir, err := windows.GetSystemDirectory()
+	if err != nil {
+		dir = filepath.Join(os.Getenv("SystemRoot"), "System32") // there is no system without either
+	}
+	return filepath.Join(dir, "WindowsPowerShell", "v1.0", "powershell.exe")
 }
 
 // noShell says what exit codes mean of programs that steps run without a

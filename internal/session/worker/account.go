@@ -1,11 +1,13 @@
 package worker
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"ssmagent/internal/environ"
 	"ssmagent/internal/wire/mgs"
@@ -68,6 +70,9 @@ func (h *held) runAs(life context.Context, all Accounts) (users.Account, error) 
 // session's user can read it.
 func (h *held) environment(all Accounts, a users.Account) []string {
 	inherited := environ.Inherited(h.Env)
+	if h.PowerShell != "" {
+		return inherited
+	}
 	env := inherited
 	if h.req.Node.LoginShells {
 		env = []string{"PATH=" + all.LoginPath(a), "USER=" + a.Name, "LOGNAME=" + a.Name, "SHELL=" + loginShell(a)}
@@ -86,6 +91,9 @@ func loginShell(a users.Account) string { return cmp.Or(a.Shell, "/bin/sh") }
 // program finds out what runs: a shell, the command in one, or, where the
 // session's type or the container mode says so, the command's words alone.
 func (h *held) program(a users.Account, command string) (err error) {
+	if h.PowerShell != "" {
+		return h.powerShell(command)
+	}
 	shell := []string{"sh"}
 	if h.req.Node.LoginShells {
 		h.spec.Path = loginShell(a)
@@ -106,6 +114,45 @@ func (h *held) program(a users.Account, command string) (err error) {
 		h.spec.Path, err = h.file(h.spec.Args[0])
 	}
 	return err
+}
+
+// powerShell is program on Windows: PowerShell, with a command, or where the
+// session's type says so with the command's words.
+func (h *held) powerShell(command string) error {
+	h.spec.Path, h.spec.Args = h.PowerShell, []string{"powershell.exe"}
+	switch h.req.Type {
+	case mgs.SessionStandardStream:
+	case mgs.SessionInteractiveCommands:
+		h.spec.Args = append(h.spec.Args, command)
+	default:
+		split, err := words.Split(command)
+		if err != nil {
+			return fmt.Errorf("the session's command: %w", err)
+		}
+		h.spec.Args = append(h.spec.Args, split...)
+	}
+	return nil
+}
+
+// keys is what the terminal is to get for what a client typed: consoles know no
+// line feed, unless it was typed with its carriage return.
+func (h *held) keys(typed []byte) []byte {
+	if h.PowerShell == "" || bytes.Contains(typed, []byte("\r\n")) {
+		return typed
+	}
+	return bytes.ReplaceAll(typed, []byte("\n"), []byte("\r"))
+}
+
+// profile is what is typed before anything else.
+func (h *held) profile() string {
+	p := h.req.Inputs.ShellProfile
+	switch {
+	case h.PowerShell != "" && p.Windows != "":
+		return strings.ReplaceAll(p.Windows, "\n", "\r") + "\r"
+	case h.PowerShell == "" && p.Linux != "":
+		return p.Linux + "\n"
+	}
+	return ""
 }
 
 // file is the program of a command's first word.

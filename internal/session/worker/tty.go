@@ -103,8 +103,8 @@ func (p *tty) print(life context.Context) {
 
 // input types the profile, and then what the client sends.
 func (p *tty) input(life context.Context, g channel.Greeting) {
-	if profile := p.req.Inputs.ShellProfile.Linux; len(profile) > 0 && p.req.Type == mgs.SessionStandardStream {
-		if p.proc.Type([]byte(profile+"\n")) != nil {
+	if profile := p.profile(); profile != "" && p.req.Type == mgs.SessionStandardStream {
+		if p.proc.Type([]byte(profile)) != nil {
 			return
 		}
 	}
@@ -124,9 +124,9 @@ func (p *tty) typed(in channel.Payload) error {
 	case mgs.PayloadOutput:
 		p.traces.received(len(in.Bytes))
 		if !p.traces.want.Input {
-			return p.proc.Type(in.Bytes)
+			return p.proc.Type(p.keys(in.Bytes))
 		}
-		shown, err := p.proc.TypeShown(in.Bytes)
+		shown, err := p.proc.TypeShown(p.keys(in.Bytes))
 		if shown {
 			p.traces.typed(in.Bytes)
 		}

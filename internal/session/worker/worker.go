@@ -54,6 +54,9 @@ type Deps struct {
 	Env        []string
 	// Accounts are the machine's, by the agent's data directory.
 	Accounts func(data string) Accounts
+	// PowerShell is the absolute path of the one that comes with Windows, which
+	// sessions run there; empty: they run sh.
+	PowerShell string
 	// Program finds a program by name in the directories of env's PATH.
 	Program func(name string, env []string) (string, error)
 	// Lookup and Dial are for port sessions; Dial gets checked addresses.

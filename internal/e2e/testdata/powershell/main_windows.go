@@ -1,0 +1,87 @@
+// Command powershell stands where Windows has PowerShell, for tests under wine:
+// it says how it was called and does next to nothing. A script that is a file
+// is printed; its line "exit N" is obeyed. Without arguments it talks on the
+// console, whose size it tells when asked for.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/windows"
+)
+
+func main() {
+	args := os.Args[1:]
+	if i := slices.Index(args, "-f"); i >= 0 && i+1 < len(args) {
+		os.Exit(script(args[i+1], args[:i]))
+	}
+	// Wine attaches a program to its console, but hands it no files.
+	in, out := console("CONIN$", os.Stdin), console("CONOUT$", os.Stdout)
+	if len(args) > 0 {
+		fmt.Fprintf(out, "called with %q\n", args)
+		os.Exit(exitCode(strings.Join(args, " "), 0))
+	}
+	os.Exit(talk(in, out))
+}
+
+// console is f when that is a pipe, else the console by its name.
+func console(name string, f *os.File) *os.File {
+	if t, err := windows.GetFileType(windows.Handle(f.Fd())); err == nil && t == windows.FILE_TYPE_PIPE {
+		return f
+	}
+	if c, err := os.OpenFile(name, os.O_RDWR, 0); err == nil {
+		return c
+	}
+	return f
+}
+
+func script(file string, before []string) int {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 90
+	}
+	text, marked := bytes.CutPrefix(b, []byte("\xef\xbb\xbf"))
+	fmt.Printf("called with %q, marked as UTF-8: %v\n%s\n", before, marked, text)
+	fmt.Fprintln(os.Stderr, "this is standard error")
+	code := 0
+	for line := range strings.Lines(string(text)) {
+		code = exitCode(strings.TrimSpace(line), code)
+	}
+	return code
+}
+
+// exitCode is what a line says, code when it is about something else.
+func exitCode(line string, code int) int {
+	if n, ok := strings.CutPrefix(line, "exit "); ok {
+		code, _ = strconv.Atoi(n)
+	}
+	return code
+}
+
+func talk(in io.Reader, out *os.File) int {
+	s := bufio.NewScanner(in)
+	for {
+		fmt.Fprint(out, "PS>") // no blanks anywhere: consoles paint them as movements
+		if !s.Scan() {
+			return 91
+		}
+		switch line := s.Text(); {
+		case line == "size":
+			var i windows.ConsoleScreenBufferInfo
+			err := windows.GetConsoleScreenBufferInfo(windows.Handle(out.Fd()), &i)
+			fmt.Fprintf(out, "size=%dx%d,%v\n", i.Window.Right-i.Window.Left+1, i.Window.Bottom-i.Window.Top+1, err)
+		case strings.HasPrefix(line, "exit "):
+			return exitCode(line, 0)
+		default:
+			fmt.Fprintf(out, "read=%s.\n", line)
+		}
+	}
+}

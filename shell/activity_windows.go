@@ -1,0 +1,57 @@
+package shell
+
+import (
+	"sync"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+)
+
+// activity is whether something is going on, or was a moment ago. The zero
+// value is ready.
+type activity struct {
+	mu   sync.Mutex
+	busy bool
+	last time.Time
+}
+
+func (a *activity) begin() { a.set(true) }
+func (a *activity) end()   { a.set(false) }
+
+func (a *activity) set(busy bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.busy, a.last = busy, time.Now()
+}
+
+// rest is how long nothing must go on from now on for it to have been d; d while
+// something does.
+func (a *activity) rest(d time.Duration) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.busy {
+		return d
+	}
+	return d - time.Since(a.last)
+}
+
+// awaitQuiet returns when nothing has gone on for d.
+func (a *activity) awaitQuiet(d time.Duration) {
+	a.mu.Lock()
+	if !a.busy {
+		a.last = time.Now() // from here on
+	}
+	a.mu.Unlock()
+	for wait := d; wait > 0; wait = a.rest(d) {
+		<-time.After(wait)
+	}
+}
+
+// killOnClose has the members of job end when its last handle is closed.
+func killOnClose(job windows.Handle) error {
+	var limits windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION
+	limits.BasicLimitInformation.LimitFlags = windows.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
+	_, err := windows.SetInformationJobObject(job, windows.JobObjectExtendedLimitInformation, uintptr(unsafe.Pointer(&limits)), uint32(unsafe.Sizeof(limits)))
+	return err
+}
