@@ -151,6 +151,23 @@ func FuzzSMBIOS(f *testing.F) {
 	})
 }
 
+// FuzzProc: whatever /proc says, facts are hashed or there are none.
+func FuzzProc(f *testing.F) {
+	f.Add("processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel\t\t: 1\n")
+	f.Add("MemTotal:        8039240 kB\nMemFree: 1 kB\n")
+	f.Add("MemTotal: 18446744073709551615 kB\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, facts := range [][]string{processorFacts(text), memoryTotal(text)} {
+			if d := digestFacts(facts); len(facts) > 0 && d == "" || len(facts) == 0 && d != "" {
+				t.Errorf("%q is hashed to %q", facts, d)
+			}
+		}
+		if again := processorFacts(text + text); len(again) > 0 && len(processorFacts(text)) == 0 && text != "" && text[len(text)-1] == '\n' {
+			t.Errorf("twice the lines make %q of nothing", again)
+		}
+	})
+}
+
 func TestStockTool(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rsa"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -26,7 +28,9 @@ import (
 	"ssmagent/internal/job"
 	"ssmagent/internal/outbox"
 	"ssmagent/internal/record/audit"
+	"ssmagent/internal/session"
 	"ssmagent/internal/vault"
+	"ssmagent/internal/wire/mgs"
 )
 
 // tally counts what the corruption of files did.
@@ -80,6 +84,12 @@ func remedy(err error) bool {
 	return false
 }
 
+// The vault's keys that not every node has.
+const (
+	pendingKey  = "RegistrationKeyPending"
+	formerPrint = "InstanceFingerprintFormer"
+)
+
 // estate is a registered node's files, and who it is.
 type estate struct {
 	files map[string]string
@@ -122,6 +132,8 @@ func newEstate(t *testing.T) estate {
 		t.Fatal(err)
 	}
 	e.addReply(t, command)
+	e.addSession(t)
+	e.addTraces(t)
 	e.id, e.key, e.print, err = e.who(t.Context(), e.disk(t), config.Default())
 	if err != nil || e.id.InstanceID != instance {
 		t.Fatalf("%+v %v", e.id, err)
@@ -147,6 +159,44 @@ func (e estate) addReply(t *testing.T, command string) {
 		t.Fatal(err)
 	}
 	e.files[dir+"/outbox.log"] = string(b)
+}
+
+// addSession has a session that was begun.
+func (e estate) addSession(t *testing.T) {
+	t.Helper()
+	const id = "ada-0123456789abcdef0"
+	b, err := json.Marshal(session.Request{
+		Version: session.Version, ID: id, Accepted: time.Unix(1, 0).UTC(), Type: mgs.SessionStandardStream,
+		Node: session.Node{InstanceID: instance, Region: "us-east-1", Endpoint: "https://gateway.test", Platform: session.Linux},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.files["/data/"+instance+"/session/sessions/"+id+"/request.json"] = string(b)
+}
+
+// addTraces has a change of keys that was cut off, and a fingerprint that was
+// put aside, in the vault.
+func (e estate) addTraces(t *testing.T) {
+	t.Helper()
+	disk := e.disk(t)
+	v := vault.New(disk, "/data")
+	for to, from := range map[string]string{pendingKey: vault.RegistrationKey, formerPrint: vault.InstanceFingerprint} {
+		b, err := v.Get(from)
+		if err == nil {
+			err = v.Put(to, b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"Manifest", "Store/" + pendingKey, "Store/" + formerPrint} {
+		b, err := fsys.ReadFile(disk, "/data/Vault/"+name, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.files["/data/Vault/"+name] = string(b)
+	}
 }
 
 // disk has the files, with some in place of theirs.
@@ -214,7 +264,8 @@ func TestDamagedFiles(t *testing.T) {
 
 func (e estate) damageVault(t *testing.T, c *tally) {
 	t.Helper()
-	for _, name := range []string{"/data/Vault/Manifest", "/data/Vault/Store/RegistrationKey", "/data/Vault/Store/InstanceFingerprint", "/data/registration"} {
+	for _, name := range []string{"/data/Vault/Manifest", "/data/Vault/Store/RegistrationKey", "/data/Vault/Store/InstanceFingerprint",
+		"/data/Vault/Store/" + pendingKey, "/data/Vault/Store/" + formerPrint, "/data/registration"} {
 		raw, ok := e.files[name]
 		if !ok {
 			t.Fatalf("%s is not there", name)
@@ -314,6 +365,7 @@ func (e estate) damageState(t *testing.T, c *tally) {
 		if read == nil || raw == "" {
 			continue
 		}
+		seen[strings.TrimPrefix(name, "/data/"+instance+"/")] = true
 		seen[filepath.Base(name)] = true
 		written := strings.TrimRight(raw, "\x00") // without what is only reserved
 		c.damage(t, name, []byte(written), func(b []byte) (bool, error) {
@@ -330,7 +382,7 @@ func (e estate) damageState(t *testing.T, c *tally) {
 			t.Errorf("%s, restored: %v", name, err)
 		}
 	}
-	if !seen["request.json"] || !seen["events"] || !seen["outbox.log"] {
+	if !seen["request.json"] || !seen["events"] || !seen["outbox.log"] || !seen["session/sessions/ada-0123456789abcdef0/request.json"] {
 		t.Errorf("of a command only these were there: %v", seen)
 	}
 	if refused, wrong := e.same(e.who(t.Context(), disk, config.Default())); refused || wrong != nil {
@@ -344,6 +396,8 @@ func stateReader(disk fsys.FS, name string) func() error {
 	log, dir := slog.New(slog.DiscardHandler), filepath.Dir(name)
 	d := job.Dir{FS: disk, Path: dir}
 	switch base := filepath.Base(name); {
+	case base == "request.json" && filepath.Base(filepath.Dir(dir)) == "sessions":
+		return func() error { _, err := session.Dir{FS: disk, Path: dir}.Load(); return err }
 	case base == "request.json":
 		return func() error { _, err := d.Load(); return err }
 	case base == "events":

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -216,6 +217,27 @@ func TestTooOldIsNotRun(t *testing.T) {
 	if r := s.finals(t, 1)[0].Result; r.Status != doc.Failed || r.Error == "start the command's worker: fork: no memory" {
 		t.Errorf("%+v", r)
 	}
+}
+
+// FuzzWorker: a record of a worker that cannot be read is none, and so is the
+// number of what was reported.
+func FuzzWorker(f *testing.F) {
+	f.Add([]byte(`{"PID":7,"Start":9,"Attempt":1}`))
+	f.Add([]byte(`3`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d := Dir{FS: fsystest.NewDisk(), Path: "/j"}
+		if err := d.FS.Mkdir(d.Path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{workerFile, reportedFile} {
+			if err := d.write(name, b, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if w, n := d.loadWorker(), d.loadReported(); n < 0 || (w != (workerRecord{}) || n > 0) && !json.Valid(b) {
+			t.Errorf("%q is %+v, %d", b, w, n)
+		}
+	})
 }
 
 func FuzzRecords(f *testing.F) {

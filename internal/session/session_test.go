@@ -215,6 +215,54 @@ func TestDirectory(t *testing.T) {
 	}
 }
 
+// FuzzWorker: a record of a worker that cannot be read is none.
+func FuzzWorker(f *testing.F) {
+	f.Add([]byte(`{"PID":7,"Start":9}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d := Dir{FS: fsystest.NewDisk(), Path: "/s"}
+		if err := d.FS.Mkdir(d.Path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.write(workerFile, b, false); err != nil {
+			t.Fatal(err)
+		}
+		if w := d.loadWorker(); w != (workerRecord{}) && !json.Valid(b) {
+			t.Errorf("%q is %+v", b, w)
+		}
+	})
+}
+
+// TestSetNode: the next session begins with the new node, and the new limit
+// counts at once; the ones that are open stay.
+func TestSetNode(t *testing.T) {
+	t.Parallel()
+	m := manager(nil)
+	m.SetNode(node(), 1)
+	enter := func(id string) int {
+		known, full := m.enter(&entry{req: Request{ID: id}}, true)
+		if known {
+			t.Errorf("%s is known", id)
+		}
+		return full
+	}
+	if full := enter("a"); full != 0 {
+		t.Errorf("the first finds a limit of %d", full)
+	}
+	if full := enter("b"); full != 1 {
+		t.Errorf("the second finds a limit of %d", full)
+	}
+	other := node()
+	other.LoginShells = true
+	m.SetNode(other, 2)
+	if full := enter("b"); full != 0 || !m.current().LoginShells {
+		t.Errorf("a limit of %d, %+v", full, m.current())
+	}
+	m.SetNode(other, 1)
+	if full := enter("c"); full != 1 || len(m.live) != 2 {
+		t.Errorf("a limit of %d, %d open", full, len(m.live))
+	}
+}
+
 func TestRecent(t *testing.T) {
 	t.Parallel()
 	var r recent

@@ -28,6 +28,17 @@ func refusedByProxy(_ context.Context, proxy *url.URL, _ *http.Request, r *http.
 	return &proxyError{fmt.Sprintf("the proxy %s refuses to connect: %s; %s", proxy.Host, clean(r.Status), remedy)}
 }
 
+// unquoted is proxy, whose errors quote the address with its password.
+func unquoted(proxy func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
+	return func(r *http.Request) (*url.URL, error) {
+		u, err := proxy(r)
+		if err != nil {
+			return nil, &proxyError{"the address of the proxy in https_proxy or http_proxy is no URL; write it as http://USER:PASSWORD@HOST:PORT, with %25, %40 and so on for special characters"}
+		}
+		return u, nil
+	}
+}
+
 // Transport returns the transport for all traffic of an agent: TLS 1.2 or
 // better, proxies from the environment, HTTP/2, few idle connections. ca holds
 // PEM certificates to trust besides the system's; empty is none.
@@ -44,7 +55,7 @@ func Transport(ca []byte) (*http.Transport, error) {
 		t.RootCAs = pool
 	}
 	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
+		Proxy:                  unquoted(http.ProxyFromEnvironment),
 		OnProxyConnectResponse: refusedByProxy,
 		DialContext:            (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:        t,

@@ -159,12 +159,28 @@ func adoptProxies(ctx context.Context, agent admin.Client) map[string]string {
 	}
 	for name, value := range map[string]string{"http_proxy": given.HTTP, "https_proxy": given.HTTPS, "no_proxy": given.No} {
 		_ = errors.Join(os.Unsetenv(strings.ToUpper(name)), os.Setenv(name, value)) // a value with NUL is nobody's
-		if u, err := url.Parse(value); err == nil && u.User != nil {
-			value = u.Redacted()
+		if name != "no_proxy" {
+			value = shownProxy(value)
 		}
 		shown[name] = value
 	}
 	return shown
+}
+
+// shownProxy is the address of a proxy without its password; it may lack the
+// scheme, as in the variables.
+func shownProxy(address string) string {
+	if address == "" {
+		return ""
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		u, err = url.Parse("http://" + address)
+	}
+	if err != nil {
+		return "(not a URL)"
+	}
+	return u.Redacted()
 }
 
 // proxyVariable is that of env, in small letters or capitals.
