@@ -9,10 +9,11 @@ GOBUILD := go build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X $(PKG
 HOST    := $(shell go env GOOS)_$(shell go env GOARCH)
 LINKS   := ssm-cli ssm-local ssm-document-worker ssm-session-worker
 TOOLS   := $(CURDIR)/build/tools
+SOURCES := cmd internal platform service shell users fingerprint installer
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: build run test test-unit test-e2e test-install test-windows bench soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 clean help
+.PHONY: build run test test-unit test-e2e test-install test-windows bench soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 package package-all pre-build checkstyle lint-all quick-test quick-integtest coverage build-release release get-tools clean help
 
 build: build-$(HOST) ## build for this machine into bin/<os>_<arch>/
 
@@ -97,9 +98,7 @@ FUZZTIME ?= 60s
 fuzz: ## every decoder's fuzz test for FUZZTIME (60s each)
 	scripts/fuzz.sh $(FUZZTIME)
 
-lint: $(TOOLS)/golangci-lint ## gofmt, vet for both systems, golangci-lint for both, race detector
-	@test -z "$$(gofmt -l cmd internal platform service shell users fingerprint)" || { echo 'gofmt: run make fmt'; gofmt -l cmd internal platform service shell users fingerprint; exit 1; }
-	go vet ./... && GOOS=windows go vet ./...
+lint: checkstyle $(TOOLS)/golangci-lint ## gofmt, vet for both systems, golangci-lint for both, race detector
 	$(TOOLS)/golangci-lint run ./... && GOOS=windows $(TOOLS)/golangci-lint run ./...
 	CGO_ENABLED=1 go test -race $$(go list ./... | grep -v /e2e)
 
@@ -116,7 +115,25 @@ $(TOOLS)/npm/node_modules: tools/npm/package.json tools/npm/package-lock.json
 	touch $@
 
 fmt: ## format the sources
-	gofmt -w cmd internal platform service shell users fingerprint
+	gofmt -w $(SOURCES)
+
+# The other words that the stock agent's makefile has.
+package: package-deb package-rpm ## packages for amd64
+package-all: package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 ## packages for every architecture
+pre-build: ## make the scripts executable
+	chmod +x scripts/*.sh installer/deb/p* .ci/run
+checkstyle: ## gofmt and vet
+	@test -z "$$(gofmt -l $(SOURCES))" || { echo 'gofmt: run make fmt'; gofmt -l $(SOURCES); exit 1; }
+	go vet ./... && GOOS=windows go vet ./...
+lint-all: lint ## lint
+quick-test: test-unit test-e2e ## unit and end-to-end tests
+quick-integtest: test-e2e ## end-to-end tests
+coverage: ## unit tests, and how much of the code they run, into build/coverage.txt
+	mkdir -p build && go test -timeout 8m -coverprofile=build/coverage.out $$(go list ./... | grep -v /e2e)
+	go tool cover -func=build/coverage.out >build/coverage.txt && tail -n 1 build/coverage.txt
+build-release: checkstyle coverage build-all package-all ## check, build and package everything
+release: checkstyle coverage test package-all ## build-release with every test
+get-tools: $(TOOLS)/golangci-lint $(TOOLS)/session-manager-plugin $(TOOLS)/npm/node_modules ## what tests and lint need
 
 clean: ## remove what builds and runs left here
 	rm -rf bin build .run

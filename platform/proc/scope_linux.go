@@ -52,7 +52,7 @@ func startScope(ctx context.Context, unit string, pid int) error {
 	_, err = conn.StartTransientUnitContext(ctx, unit, "fail", []systemd.Property{
 		systemd.PropDescription("started by amazon-ssm-agent"),
 		systemd.PropPids(uint32(pid)),
-		{Name: "Delegate", Value: dbus.MakeVariant(true)}, // or nothing can be attached later
+		{Name: "Delegate", Value: dbus.MakeVariant(true)},                    // or nothing can be attached later
 		{Name: "CollectMode", Value: dbus.MakeVariant("inactive-or-failed")}, // a scope that failed is not kept
 	}, done)
 	if err != nil {
