@@ -67,20 +67,35 @@ type program interface {
 
 // open starts the program of s.
 func (d Deps) open(ctx context.Context, s Spec) (program, error) {
-	if s.Pipes == nil {
-		o := shell.Spec{Path: s.Path, Args: s.Args, Env: s.Env, Dir: s.Dir, Rows: s.Rows, Cols: s.Cols}
-		if s.Line {
-			if d.Line == nil {
-				return nil, errFrame
-			}
-			o.Line = d.Line()
-		}
-		return d.Open(ctx, o)
+	if s.Pipes != nil {
+		return d.openPipes(s, "")
 	}
+	o := shell.Spec{Path: s.Path, Args: s.Args, Env: s.Env, Dir: s.Dir, Rows: s.Rows, Cols: s.Cols}
+	if s.Line {
+		if d.Line == nil {
+			return nil, errFrame
+		}
+		o.Line = d.Line()
+	}
+	t, err := d.Open(ctx, o)
+	if s.Line || !errors.Is(err, errors.ErrUnsupported) {
+		return t, err
+	}
+	// A shell without a terminal is better than none, for who is told.
+	s.Pipes = &Pipes{Input: true, Merged: true, Lines: true}
+	p, perr := d.openPipes(s, fmt.Sprintf("\r\n[ssmagent: there is no terminal, only lines, and what you type is not shown: %v]\r\n", err))
+	if perr != nil {
+		return nil, errors.Join(err, perr)
+	}
+	return p, nil
+}
+
+func (d Deps) openPipes(s Spec, notice string) (program, error) {
 	p, err := openPipes(d.System, s)
 	if err != nil {
 		return nil, err // not a nil *piped in an interface
 	}
+	p.notice = []byte(notice)
 	return p, nil
 }
 

@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,9 @@ type Pipes struct {
 	Input bool
 	// Merged: standard error goes where standard output goes.
 	Merged bool
+	// Lines: what is typed comes from a terminal, whose lines end with a carriage
+	// return. The program reads from a pipe, where they end with a line feed.
+	Lines bool `json:",omitempty"`
 }
 
 // System is what programs on pipes need of the system.
@@ -45,6 +49,8 @@ type piped struct {
 	sys    System
 	p      proc.Process
 	in     *os.File // nil: no input
+	lines  bool     // see Pipes
+	notice []byte   // to be read first
 	out    *source
 	errOut *source // nil: merged
 
@@ -70,7 +76,7 @@ func openPipes(sys System, s Spec) (_ *piped, err error) {
 		return r, w
 	}
 	spec := proc.Spec{Path: s.Path, Args: s.Args, Env: s.Env, Dir: s.Dir, Group: true}
-	t := &piped{sys: sys, exited: make(chan struct{})}
+	t := &piped{sys: sys, lines: s.Pipes.Lines, exited: make(chan struct{})}
 	if s.Pipes.Input {
 		spec.Stdin, t.in = pipe()
 	}
@@ -118,7 +124,14 @@ func (t *piped) await() {
 }
 
 // Read gives standard output.
-func (t *piped) Read(b []byte) (int, error) { return t.out.Read(b) }
+func (t *piped) Read(b []byte) (int, error) {
+	if len(t.notice) > 0 {
+		n := copy(b, t.notice)
+		t.notice = t.notice[n:]
+		return n, nil
+	}
+	return t.out.Read(b)
+}
 
 // errors gives standard error, nil when it is merged.
 func (t *piped) errors() io.Reader {
@@ -131,7 +144,11 @@ func (t *piped) errors() io.Reader {
 // Write gives the program input. What it does not want any more is dropped.
 func (t *piped) Write(b []byte) (int, error) {
 	if t.in != nil {
-		if _, err := t.in.Write(b); err != nil {
+		typed := b
+		if t.lines {
+			typed = bytes.ReplaceAll(b, []byte("\r"), []byte("\n"))
+		}
+		if _, err := t.in.Write(typed); err != nil {
 			t.EndInput()
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -21,7 +22,13 @@ import (
 // TestMain is also the terminal's process.
 func TestMain(m *testing.M) {
 	if os.Args[0] == Name {
-		os.Exit(Main(context.Background(), Deps{In: os.Stdin, Out: os.Stdout, Open: shell.Open, Line: func() *os.File { return os.NewFile(3, "line") }, System: system()}))
+		open := shell.Open
+		if os.Getenv("TEST_NO_TERMINALS") != "" {
+			open = func(context.Context, shell.Spec) (shell.Terminal, error) {
+				return nil, fmt.Errorf("this system is old: %w", errors.ErrUnsupported)
+			}
+		}
+		os.Exit(Main(context.Background(), Deps{In: os.Stdin, Out: os.Stdout, Open: open, Line: func() *os.File { return os.NewFile(3, "line") }, System: system()}))
 	}
 	os.Exit(m.Run())
 }
@@ -133,6 +140,31 @@ func TestNoShell(t *testing.T) {
 }
 
 // All that is printed comes, however the reads fall.
+// TestNoTerminals: on a system that has none, the shell runs on pipes, and who
+// sits there is told first.
+func TestNoTerminals(t *testing.T) {
+	t.Parallel()
+	p := start(t, func(s proc.Spec) (*Process, error) {
+		s.Env = []string{"TEST_NO_TERMINALS=1"}
+		return Start(proc.Start, s)
+	}, "read a; echo got $a; echo err >&2; exit 7")
+	if s := until(t, p, "this system is old"); !strings.HasPrefix(s, "\r\n[ssmagent: there is no terminal") {
+		t.Errorf("it said %q", s)
+	}
+	if err := p.Type([]byte("key\r")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, p, "got key\nerr\n")
+	for {
+		if _, err := p.Read(); err != nil {
+			break
+		}
+	}
+	if e, ok := p.Exit(); !ok || e.Code != 7 || e.Error != "" {
+		t.Errorf("%+v %v", e, ok)
+	}
+}
+
 func TestMuchOutput(t *testing.T) {
 	both(t, func(t *testing.T, start starter) {
 		p := start(t, "stty -onlcr; seq 1 300000")
