@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,10 +29,18 @@ func (a *Agent) share(id identity.Identity) func(aws.Credentials, time.Time) err
 		Runtime: a.opt.Machine.Paths.RuntimeConfig, InstanceID: id.InstanceID, IdentityType: id.Type, Log: a.log,
 	}
 	return func(c aws.Credentials, retrieved time.Time) error {
-		s := s
-		if id.Type == config.EC2 && c.Source == identity.SourceSSM {
+		s, host := s, a.opt.Machine.Paths.HostCredentials
+		switch {
+		case id.Type != config.EC2:
+		case c.Source == identity.SourceSSM:
 			// Default host management: as in the stock agent, whatever ShareCreds says.
-			s.File, s.Profile = a.opt.Machine.Paths.HostCredentials, ""
+			s.File, s.Profile = host, ""
+		default: // the instance profile works: what is there is out of date
+			if err := a.opt.Machine.FS.Remove(host); err == nil {
+				a.log.Info("removed the credentials of default host management: the instance profile is in use", "file", host)
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("remove the credentials of default host management: %w", err)
+			}
 		}
 		return s.Write(c, c.Source, retrieved)
 	}

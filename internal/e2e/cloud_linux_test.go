@@ -74,6 +74,14 @@ func TestInstanceOfEC2(t *testing.T) {
 	if won, _, stderr, x, code := explainIn(t, n.root, nil); won != "" || code != 255 || x.Identity != id+" in us-east-1, by EC2" || !strings.Contains(stderr, "default host management") {
 		t.Errorf("exit %d, %q, %+v\n%s", code, won, x, stderr)
 	}
+	// Once the instance has a profile, the file of host management goes.
+	n.kill()
+	documents["meta-data/iam/security-credentials/"], documents["meta-data/iam/security-credentials/lab"] = "lab", string(host)
+	n.program = startAs(t, exec.Command("env", "AWS_EC2_METADATA_DISABLED=false", filepath.Join(bin, "amazon-ssm-agent"), "-root", n.root))
+	n.line("removed the credentials of default host management")
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("%s: %v", file, err)
+	}
 }
 
 // TestMetadataThatMisleads: each is a sentence with what to do, and nobody
