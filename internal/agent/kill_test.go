@@ -36,6 +36,7 @@ const nodeVar = "SSMAGENT_TEST_NODE"
 type nodeSpec struct {
 	Root, URL string
 	Traps     string // directory where a trap leaves its mark
+	Workers   int    // Mds.CommandWorkersLimit
 	Agent     int    // for workers: the agent's process
 }
 
@@ -68,6 +69,7 @@ func nodeMain(text string) int {
 	}
 	c := config.Default()
 	c.Ssm.Endpoint, c.Mds.Endpoint, c.Mgs.Endpoint = s.URL, s.URL, strings.Replace(s.URL, "http", "ws", 1)
+	c.Mds.CommandWorkersLimit = s.Workers
 	a, err := agent.New(agent.Options{Config: c, Clock: clock.Real{}, Version: "3.3.9000.0", Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Machine: m})
 	if err == nil {
 		err = a.Run(ctx, func() {})
@@ -170,18 +172,22 @@ type killed struct {
 	d     *double
 	n     *node
 	traps string
-	agent proc.Process
-	log   *os.File
-	gone  chan struct{}
+	// workers is how many commands run at once. With one, each command of a
+	// cell has another before it, whose worker it gets.
+	workers int
+	agent   proc.Process
+	log     *os.File
+	gone    chan struct{}
 	// restarted: the agent has died in this cell.
 	restarted bool
+	reused    int                 // cells whose two commands had one worker
 	told      map[string][]string // results by job and step
 	acks      map[string][]string // by job
 }
 
 func (k *killed) start() {
 	k.t.Helper()
-	spec, err := json.Marshal(nodeSpec{Root: k.n.opt.Machine.Paths.Root, URL: k.d.srv.URL, Traps: k.traps})
+	spec, err := json.Marshal(nodeSpec{Root: k.n.opt.Machine.Paths.Root, URL: k.d.srv.URL, Traps: k.traps, Workers: k.workers})
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -260,12 +266,21 @@ func (k *killed) settled(id string) bool {
 }
 
 // cell runs one command into its trap and returns where that was, if anywhere.
-func (k *killed) cell(id string, begin ...string) string {
+func (k *killed) cell(id string) string {
 	k.t.Helper()
-	ran := filepath.Join(k.t.TempDir(), "ran")
-	lines := append([]string{"echo begun >>" + ran}, append(begin, "echo ended >>"+ran, "echo out")...)
+	dir := k.t.TempDir()
+	ran := filepath.Join(dir, "ran")
+	lines := []string{"echo begun >>" + ran, workerTo(filepath.Join(dir, "second")), "echo ended >>" + ran, "echo out"}
 	k.restarted = false
-	k.push(id, lines)
+	if k.workers == 1 {
+		end := k.occupy("before-"+id, dir)
+		k.push(id, lines)
+		k.until(id, lines, func() bool { return k.restarted || len(k.acks[jobID(id)]) > 0 })
+		end()
+		k.until(id, lines, func() bool { return k.settled("before-" + id) })
+	} else {
+		k.push(id, lines)
+	}
 	k.until(id, lines, func() bool { return k.settled(id) })
 	where, err := os.ReadFile(filepath.Join(k.traps, id))
 	if err == nil && (strings.HasPrefix(id, "trap-agent") || strings.HasPrefix(id, "trap-worker-both")) {
@@ -293,13 +308,70 @@ func (k *killed) cell(id string, begin ...string) string {
 	case final[0] != string(doc.Success) && where == nil:
 		k.t.Errorf("%s: %v of a command that nothing happened to", id, final)
 	}
+	if k.workers == 1 {
+		k.checkFirst(id, dir)
+	}
 	return string(where)
+}
+
+// occupy has a command keep the only place until end.
+func (k *killed) occupy(id, dir string) (end func()) {
+	k.t.Helper()
+	gate := filepath.Join(dir, "gate")
+	lines := []string{"echo >>" + filepath.Join(dir, "occupied"), "until [ -e " + gate + " ]; do sleep 0.02; done", workerTo(filepath.Join(dir, "first"))}
+	k.push(id, lines)
+	k.until(id, lines, func() bool { _, err := os.Stat(filepath.Join(dir, "occupied")); return err == nil })
+	return func() {
+		if err := os.WriteFile(gate, nil, 0o600); err != nil {
+			k.t.Fatal(err)
+		}
+	}
+}
+
+// workerTo is a line of a script that writes its worker's id, which leads the
+// session, to a file.
+func workerTo(file string) string { return "cut -d' ' -f6 /proc/$$/stat >>" + file }
+
+// checkFirst looks that the first command of a cell ran once and is unharmed,
+// unless its worker was killed too, and counts whether the other one had that.
+func (k *killed) checkFirst(id, dir string) {
+	k.t.Helper()
+	occupied, _ := os.ReadFile(filepath.Join(dir, "occupied"))
+	first, _ := os.ReadFile(filepath.Join(dir, "first"))
+	second, _ := os.ReadFile(filepath.Join(dir, "second"))
+	told := k.told[jobID("before-"+id)]
+	lost := strings.HasPrefix(id, "trap-agent-both") && slices.Equal(told, []string{string(doc.Failed)})
+	if string(occupied) != "\n" || !lost && !slices.Equal(told, []string{string(doc.Success)}) {
+		k.t.Errorf("%s: the command before it wrote %q, results %v", id, occupied, told)
+	}
+	if len(second) > 0 && string(first) == string(second) {
+		k.reused++
+	}
 }
 
 // TestKills kills the agent, the worker and both, as kill -9 does, before every
 // operation on the disk that either makes for a command: each ends with exactly
 // one true result and no script runs twice.
 func TestKills(t *testing.T) {
+	newKilled(t, config.Default().Mds.CommandWorkersLimit).through(
+		"agent mkdir the job's directory", "agent sync request.json", "agent syncdir jobs", // received, promised
+		"agent write worker.json", "worker sync events", // running, step result
+		"agent sync outbox.log", "agent create done", // reported, finished
+	)
+}
+
+// TestKillsOfASecondCommand is TestKills for commands that get the worker of
+// the one before them, which has one true result too.
+func TestKillsOfASecondCommand(t *testing.T) {
+	k := newKilled(t, 1)
+	k.through("agent write worker.json", "worker sync events", "agent sync outbox.log")
+	if t.Logf("%d second commands ran in the worker of the first", k.reused); k.reused == 0 {
+		t.Error("none ran in the worker of the first")
+	}
+}
+
+func newKilled(t *testing.T, workers int) *killed {
+	t.Helper()
 	d := newDouble(t)
 	d.frames, d.pings = make(chan frame.Message, 1<<16), make(chan string, 1<<16)
 	n := newNode(t, d)
@@ -308,16 +380,22 @@ func TestKills(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
-	k := &killed{t: t, d: d, n: n, traps: t.TempDir(), log: log, told: map[string][]string{}, acks: map[string][]string{}}
+	k := &killed{t: t, d: d, n: n, traps: t.TempDir(), log: log, workers: workers, told: map[string][]string{}, acks: map[string][]string{}}
 	k.start()
-	defer func() {
+	t.Cleanup(func() {
 		_ = k.agent.Kill()
 		<-k.gone
 		if text, err := os.ReadFile(log.Name()); t.Failed() && err == nil {
 			t.Logf("%.20000s", text)
 		}
-	}()
+		log.Close()
+	})
+	return k
+}
+
+// through goes through all cells and checks that these moments were among them.
+func (k *killed) through(moments ...string) {
+	k.t.Helper()
 	seen := map[string]int{}
 	for _, in := range []string{"agent", "worker"} {
 		for _, who := range []string{"alone", "both"} {
@@ -329,19 +407,15 @@ func TestKills(t *testing.T) {
 				}
 				seen[in+" "+where]++
 			}
-			t.Logf("killed in the %s (%s): %d times", in, who, cells)
+			k.t.Logf("killed in the %s (%s): %d times", in, who, cells)
 		}
 	}
 	for where, n := range seen {
-		t.Logf("%3d before %s", n, where)
+		k.t.Logf("%3d before %s", n, where)
 	}
-	for _, moment := range []string{
-		"agent mkdir the job's directory", "agent sync request.json", "agent syncdir jobs", // received, promised
-		"agent write worker.json", "worker sync events", // running, step result
-		"agent sync outbox.log", "agent create done", // reported, finished
-	} {
+	for _, moment := range moments {
 		if seen[moment] == 0 {
-			t.Errorf("nothing was killed before: %s", moment)
+			k.t.Errorf("nothing was killed before: %s", moment)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 					Extra: r.Node.Variables(), DefaultDir: r.Node.DefaultWorkDir,
 				}}
 			},
-			Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants,
+			Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants, Imprint: proc.Imprint,
 		}))
 	}
 	if spec := os.Getenv(nodeVar); spec != "" {

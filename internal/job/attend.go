@@ -108,10 +108,14 @@ func (q *Queue) obtain(ctx context.Context, e *entry) (*link.Link[Event], doc.St
 	return l, "", "", nil
 }
 
-// follow takes a worker's events until it has ended. errLost: it went away
-// before that.
+// follow takes a worker's events until the document has ended. errLost: the
+// worker went away before that.
 func (q *Queue) follow(ctx context.Context, e *entry, l *link.Link[Event]) error {
-	defer l.Close()
+	defer func() {
+		if e.free != l {
+			l.Close()
+		}
+	}()
 	cancelled := e.cancelled
 	var late <-chan time.Time
 	for {
@@ -145,7 +149,7 @@ func (q *Queue) follow(ctx context.Context, e *entry, l *link.Link[Event]) error
 				return err
 			}
 			if e.p.Finished { // its last word follows, and tells nothing new
-				q.reap(ctx, l.Process)
+				q.retain(ctx, e, l)
 				return nil
 			}
 		}

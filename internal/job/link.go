@@ -84,7 +84,7 @@ func (q *Queue) start(e *entry) (*link.Link[Event], error) {
 		l.Close()
 		return nil, err
 	}
-	o := Order{Run: true}
+	o := Order{Run: true, Dir: e.dir.Path}
 	if e.p.Open != "" {
 		o.Interrupted = "interrupted by " + e.cause + ", not run again"
 	}

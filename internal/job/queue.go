@@ -100,14 +100,15 @@ type entry struct {
 
 	// The rest belongs to the goroutine that attends the job.
 	p        *Progress
-	reported int             // results of p.History that the sink has
-	closed   bool            // the sink has the final report
-	process  proc.Process    // a worker that an earlier agent started
-	early    <-chan launched // gives the worker that was started early and waits; nil: none was
-	place    bool            // counted in Queue.early
-	attempt  int             // workers started so far
-	resumed  bool            // found on disk at start
-	cause    string          // what ended the last worker
+	reported int               // results of p.History that the sink has
+	closed   bool              // the sink has the final report
+	process  proc.Process      // a worker that an earlier agent started
+	early    <-chan launched   // gives the worker that is there early and waits; nil: none is
+	place    bool              // counted in Queue.early
+	free     *link.Link[Event] // to the worker that ended the document, while other jobs wait for one
+	attempt  int               // workers started so far
+	resumed  bool              // found on disk at start
+	cause    string            // what ended the last worker
 }
 
 func (e *entry) cancel() { e.once.Do(func() { close(e.cancelled) }) }
@@ -191,10 +192,7 @@ func (q *Queue) dispatch(ctx context.Context) {
 		q.pending = rest
 	}
 	for len(q.pending) > 0 && q.running < max(q.bounds.Workers, 1) && !q.rebooting && ctx.Err() == nil {
-		e := q.pending[0]
-		q.pending[0] = nil
-		q.pending = q.pending[1:]
-		q.attendLocked(ctx, e)
+		q.attendLocked(ctx, q.takeLocked())
 	}
 }
 
@@ -205,13 +203,10 @@ func (q *Queue) attendLocked(ctx context.Context, e *entry) {
 		q.early--
 	}
 	q.wg.Go(func() {
-		defer func() {
-			q.mu.Lock()
-			q.running--
-			q.mu.Unlock()
-			q.poke()
-		}()
-		q.attend(ctx, e)
+		for next := e; next != nil; {
+			q.attend(ctx, next)
+			next = q.leave(ctx, next)
+		}
 	})
 }
 

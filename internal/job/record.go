@@ -27,6 +27,9 @@ type Event struct {
 	Error string `json:"error,omitempty"` // why the worker gives up
 	// Credentials says that the worker needs some; it tells nothing else.
 	Credentials bool `json:"credentials,omitempty"`
+	// Idle says that the document is over, that nothing of it is left in the
+	// worker, and that it would run another. It tells nothing else.
+	Idle bool `json:"idle,omitempty"`
 }
 
 // Order is a line from the agent to a worker.
@@ -34,6 +37,9 @@ type Order struct {
 	// Run starts the document; it is sent once the worker's process is on
 	// record. A worker whose agent goes before that ends without a trace.
 	Run bool `json:"run,omitempty"`
+	// Dir is the directory of the job to run; a worker's first one was its
+	// argument.
+	Dir string `json:"dir,omitempty"`
 	// Interrupted is the error of a step that was started by an earlier
 	// worker and has no result.
 	Interrupted string `json:"interrupted,omitempty"`

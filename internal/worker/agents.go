@@ -23,27 +23,28 @@ const tellPatience = 5 * time.Second
 // maxOrder bounds a line from an agent.
 const maxOrder = 64 << 10
 
-// agents are those who listen to the worker: the one that started it, and
-// those that found it later.
+// agents are those who listen to one document: the one that started the
+// worker, and those that found it later.
 type agents struct {
-	run  chan job.Order // the first order to run
-	gone chan struct{}  // closed when the agent that started us went
-
 	*link.Purse
 
+	wg        sync.WaitGroup
 	mu        sync.Mutex
 	stdout    io.Writer // nil once it failed
 	later     map[net.Conn]struct{}
-	records   int // told so far
+	records   int  // told so far
+	borrowed  bool // they were asked for credentials
 	cancelled bool
 	cancel    func()
+	closed    bool
 }
 
 func newAgents(stdout io.Writer) *agents {
-	a := &agents{run: make(chan job.Order, 1), gone: make(chan struct{}), stdout: stdout, later: map[net.Conn]struct{}{}}
+	a := &agents{stdout: stdout, later: map[net.Conn]struct{}{}}
 	a.Purse = link.NewPurse(clock.Real{}, false, func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
+		a.borrowed = true
 		a.all(job.Event{Credentials: true})
 	})
 	return a
@@ -53,14 +54,8 @@ func newAgents(stdout io.Writer) *agents {
 // our death. A handler, not "ignore", which the scripts would inherit.
 func quietPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
-// hear reads the orders of the agent that started the worker. Its going is
-// not the worker's.
-func (a *agents) hear(r io.Reader) {
-	defer close(a.gone)
-	a.orders(r)
-}
-
-func (a *agents) orders(r io.Reader) {
+// eachOrder reads an agent's orders until it goes, or says what is none.
+func eachOrder(r io.Reader, obey func(job.Order)) {
 	s := bufio.NewScanner(r)
 	s.Buffer(make([]byte, 0, 512), maxOrder)
 	for s.Scan() {
@@ -68,17 +63,16 @@ func (a *agents) orders(r io.Reader) {
 		if json.Unmarshal(s.Bytes(), &o) != nil {
 			return
 		}
-		if o.Run {
-			select {
-			case a.run <- o:
-			default: // runs already
-			}
-		}
-		if o.Cancel {
-			a.doCancel()
-		}
-		a.Put(o.Credentials, o.Refused)
+		obey(o)
 	}
+}
+
+// obey does what an agent wants of a document that runs.
+func (a *agents) obey(o job.Order) {
+	if o.Cancel {
+		a.doCancel()
+	}
+	a.Put(o.Credentials, o.Refused)
 }
 
 func (a *agents) doCancel() {
@@ -107,6 +101,9 @@ func (a *agents) onCancel(f func()) (stop func()) {
 	}
 }
 
+// listen has later agents heard at l until close.
+func (a *agents) listen(l net.Listener) { a.wg.Go(func() { a.accept(l) }) }
+
 // accept takes in later agents. Each hears what happens from now on; what was
 // before it reads in the log.
 func (a *agents) accept(l net.Listener) {
@@ -116,20 +113,38 @@ func (a *agents) accept(l net.Listener) {
 			return
 		}
 		a.mu.Lock()
+		if a.closed {
+			a.mu.Unlock()
+			_ = c.Close()
+			continue
+		}
 		a.later[c] = struct{}{}
 		a.write(c, job.Event{Hello: true, Seq: a.records})
 		if a.Wanting() {
 			a.write(c, job.Event{Credentials: true})
 		}
 		a.mu.Unlock()
-		go func() {
-			a.orders(c)
+		a.wg.Go(func() {
+			eachOrder(c, a.obey)
 			a.mu.Lock()
 			delete(a.later, c)
 			a.mu.Unlock()
 			_ = c.Close()
-		}()
+		})
 	}
+}
+
+// close ends the conversations about the document: nothing that is said later
+// is heard, and nobody is told.
+func (a *agents) close(l net.Listener) {
+	_ = l.Close()
+	a.mu.Lock()
+	a.closed, a.stdout = true, nil
+	for c := range a.later {
+		_ = c.Close()
+	}
+	a.mu.Unlock()
+	a.wg.Wait()
 }
 
 // tell tells every listener of a record, or of the end.
@@ -171,6 +186,13 @@ func write(w io.Writer, ev job.Event) error {
 	}
 	_, err = w.Write(append(b, '\n'))
 	return err
+}
+
+// asked says whether the document needed credentials: a service was called.
+func (a *agents) asked() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.borrowed
 }
 
 // begin says how many records there were before the first event.

@@ -27,7 +27,10 @@ type bench struct {
 	l    net.Listener
 	exe  string
 	sink sink
-	boot func(context.Context) error
+	// workers are the queue's places.
+	workers int
+	clock   clock.Clock
+	boot    func(context.Context) error
 	// credentials are the agent's; nil: it has none.
 	credentials func(context.Context) (link.Credentials, error)
 }
@@ -43,7 +46,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{t: t, dir: t.TempDir(), l: l, exe: exe, sink: make(sink, 100)}
+	return &bench{t: t, dir: t.TempDir(), l: l, exe: exe, sink: make(sink, 100), workers: 2, clock: clock.Real{}}
 }
 
 func (b *bench) jobs() string { return filepath.Join(b.dir, "jobs") }
@@ -52,8 +55,8 @@ func (b *bench) jobs() string { return filepath.Join(b.dir, "jobs") }
 func (b *bench) queue() (q *job.Queue, stop func()) {
 	b.t.Helper()
 	q = job.New(job.Options{
-		Dir: b.jobs(), FS: secfile.OS(), Clock: clock.Real{}, Log: slog.New(slog.DiscardHandler), Sink: b.sink,
-		Limits: job.Limits{Workers: 2, Buffer: 10, Retries: 2}, Executable: b.exe, Env: os.Environ(), Stderr: os.Stderr,
+		Dir: b.jobs(), FS: secfile.OS(), Clock: b.clock, Log: slog.New(slog.DiscardHandler), Sink: b.sink,
+		Limits: job.Limits{Workers: b.workers, Buffer: 10, Retries: 2}, Executable: b.exe, Env: os.Environ(), Stderr: os.Stderr,
 		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Reboot: b.boot, Credentials: b.credentials,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -81,10 +84,15 @@ func (b *bench) queue() (q *job.Queue, stop func()) {
 
 func (b *bench) submit(q *job.Queue, id string, steps ...string) {
 	b.t.Helper()
+	b.submitAction(q, id, "aws:runShellScript", steps...)
+}
+
+func (b *bench) submitAction(q *job.Queue, id, action string, steps ...string) {
+	b.t.Helper()
 	r := job.Request{ID: id, JobID: "aws.ssm." + id + ".mi-1", Channel: job.ChannelMGS, Dir: filepath.Join(b.dir, "orchestration", id),
 		Node: job.Node{PlatformType: doc.Linux}}
 	for _, s := range steps {
-		r.Steps = append(r.Steps, doc.Step{ID: s, Action: "aws:runShellScript", Dir: s, V2: true, Inputs: b.l.Addr().String()})
+		r.Steps = append(r.Steps, doc.Step{ID: s, Action: action, Dir: s, V2: true, Inputs: b.l.Addr().String()})
 	}
 	if err := q.Submit(b.t.Context(), r); err != nil {
 		b.t.Fatal(err)
@@ -114,6 +122,9 @@ func (b *bench) called() call {
 }
 
 func (c call) answer(s doc.Status) { fmt.Fprintln(c, s) }
+
+// sh has the step run a script.
+func (c call) sh(script string) { fmt.Fprintln(c, "sh", script) }
 
 // kill ends the step's worker as a crash does.
 func (c call) kill(t *testing.T) {

@@ -1,6 +1,7 @@
-// Package worker is the process that runs one document. It is this program
+// Package worker is the process that runs a document. It is this program
 // again, started by the agent with a job's directory; it outlives the agent,
-// and what it has recorded there is the truth.
+// and what it has recorded there is the truth. While other documents wait, one
+// that left no trace in it is followed by the next.
 package worker
 
 import (
@@ -12,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -43,6 +45,8 @@ type Deps struct {
 	// Subreaper is proc.BecomeSubreaper, KillDescendants the one of proc.
 	Subreaper       func() error
 	KillDescendants func(ctx context.Context, keep []proc.ID) error
+	// Imprint is the one of proc. Nil: a worker runs one document.
+	Imprint func() (asThen func() bool)
 }
 
 // killPatience bounds the search for what a cancelled document left running.
@@ -55,9 +59,6 @@ const (
 	exitUsage  = 2
 )
 
-// errUntold: the agent went away before it put the worker on record.
-var errUntold = errors.New("the agent went away before it let this worker run")
-
 // Main runs the document of the job directory args[0] and returns the exit
 // code. ctx ending (SIGTERM) ends the document with step.ErrShutdown.
 func Main(ctx context.Context, args []string, d Deps) int {
@@ -66,57 +67,100 @@ func Main(ctx context.Context, args []string, d Deps) int {
 		return exitUsage
 	}
 	quietPipes()
-	if err := run(ctx, job.Dir{FS: d.FS, Path: args[0]}, d); err != nil {
+	if err := serve(ctx, args[0], d); err != nil {
 		fmt.Fprintf(d.Stderr, "%s: %v\n", job.WorkerName, err)
 		return exitFailed
 	}
 	return exitOK
 }
 
-func run(ctx context.Context, dir job.Dir, d Deps) error {
+// serve runs the document of the job in path and then, as long as each leaves
+// this process as it was, those that the agent gives it.
+func serve(ctx context.Context, path string, d Deps) error {
 	if err := d.Subreaper(); err != nil {
 		return fmt.Errorf("become the parent of orphans: %w", err)
 	}
+	s := newStarter(d.Stdout)
+	go s.hear(d.Stdin)
+	asThen := func() bool { return false }
+	if d.Imprint != nil {
+		asThen = d.Imprint()
+	}
+	dir := job.Dir{FS: d.FS, Path: path}
+	l, err := listen(dir, d) // before the order, while the agent still writes
+	if err != nil {
+		return err
+	}
+	t, err := s.task(ctx)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	for {
+		t.agents.listen(l)
+		records, clean, err := run(ctx, dir, t, d)
+		again := err == nil && clean && ctx.Err() == nil && s.there() && asThen()
+		if !again {
+			t.agents.end(records, err)
+		}
+		t.agents.close(l)
+		if !again || s.idle() != nil {
+			return err
+		}
+		if t, err = s.task(ctx); err != nil {
+			return nil //nolint:nilerr // no other document comes
+		}
+		if dir.Path = t.Dir; !filepath.IsAbs(dir.Path) {
+			return fmt.Errorf("the agent ordered the document of %q, which is no absolute path", dir.Path)
+		}
+		if l, err = listen(dir, d); err != nil {
+			return err
+		}
+	}
+}
+
+func listen(dir job.Dir, d Deps) (net.Listener, error) {
 	l, err := d.Listen(dir.Socket())
 	if err != nil {
-		return fmt.Errorf("listen for later agents: %w", err)
+		return nil, fmt.Errorf("listen for later agents: %w", err)
 	}
-	defer l.Close()
-	agents := newAgents(d.Stdout)
-	go agents.hear(d.Stdin)
-	go agents.accept(l)
-	var o job.Order
-	select {
-	case o = <-agents.run:
-	case <-agents.gone:
-		// An order that was written before the agent went counts.
-		select {
-		case o = <-agents.run:
-		default:
-			return errUntold
-		}
-	case <-ctx.Done():
-		return step.ErrShutdown
-	}
+	return l, nil
+}
+
+// run runs one document. records is how many its log has; clean says that its
+// steps did nothing in this process that could outlast them.
+func run(ctx context.Context, dir job.Dir, t task, d Deps) (records int, clean bool, err error) {
 	req, err := dir.Load() // not before: the agent may have started us while it wrote
 	if err != nil {
-		agents.end(0, err)
-		return err
+		return 0, false, err
 	}
 	log, progress, err := dir.OpenLog(len(req.Steps))
 	if err != nil {
-		agents.end(0, err)
-		return err
+		return 0, false, err
 	}
 	defer log.Close()
-	agents.begin(progress.Records)
-	rec := &recorder{log: log, progress: progress, agents: agents, was: progress.Done()}
-	err = execute(ctx, agents, req, o, rec, d)
+	t.agents.begin(progress.Records)
+	rec := &recorder{log: log, progress: progress, agents: t.agents, was: progress.Done()}
+	err = execute(ctx, t.agents, req, t.Order, rec, d)
 	if err == nil && !progress.Finished && !progress.Reboot {
 		err = rec.append(job.Record{Finished: true})
 	}
-	agents.end(progress.Records, err)
-	return err
+	return progress.Records, !t.agents.asked() && scriptsOnly(req.Steps) && tame(progress), err
+}
+
+// scriptsOnly says whether all that runs are processes of their own: other
+// actions work in this one.
+func scriptsOnly(steps []doc.Step) bool {
+	return !slices.ContainsFunc(steps, func(s doc.Step) bool {
+		return s.Action != "aws:runShellScript" && s.Action != "aws:runPowerShellScript"
+	})
+}
+
+// tame says whether a document ended by itself. One that was ended may still
+// be told so.
+func tame(p *job.Progress) bool {
+	return p.Finished && !slices.ContainsFunc(p.History, func(r doc.Result) bool {
+		return r.Status == doc.Cancelled || r.Status == doc.TimedOut
+	})
 }
 
 // execute runs the engine with a context that says why it ends.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -38,8 +39,10 @@ func TestMain(m *testing.M) {
 func deps() worker.Deps {
 	return worker.Deps{
 		FS: secfile.OS(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Listen: ipc.Listen,
-		Plugins:   func(_ job.Request, c aws.CredentialsProvider) step.Set { return step.Set{"aws:runShellScript": ask{c}} },
-		Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants,
+		Plugins: func(_ job.Request, c aws.CredentialsProvider) step.Set {
+			return step.Set{"aws:runShellScript": ask{c}, "aws:configurePackage": ask{c}}
+		},
+		Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants, Imprint: proc.Imprint,
 	}
 }
 
@@ -64,15 +67,22 @@ func (a ask) Run(ctx context.Context, in step.Input) step.Outcome {
 		return step.Outcome{Status: doc.Failed, Code: 1, Error: err.Error()}
 	}
 	fmt.Fprintf(in.Stdout, "%s was told %s", in.StepID, line)
-	if line == "credentials\n" {
+	line = strings.TrimSpace(line)
+	switch script, ok := strings.CutPrefix(line, "sh "); {
+	case ok:
+		if err := exec.Command("/bin/sh", "-c", script).Run(); err != nil {
+			return step.Outcome{Status: doc.Failed, Code: 1, Error: err.Error()}
+		}
+		line = string(doc.Success)
+	case line == "credentials":
 		c, err := a.creds.Retrieve(ctx)
 		if err != nil {
 			c.AccessKeyID = err.Error()
 		}
 		fmt.Fprint(in.Stdout, c.AccessKeyID)
-		return step.Outcome{Status: doc.Success}
+		line = string(doc.Success)
 	}
-	return step.Outcome{Status: doc.Status(strings.TrimSpace(line))}
+	return step.Outcome{Status: doc.Status(line)}
 }
 
 func TestStepsAreRunAndReportedInOrder(t *testing.T) {

@@ -103,6 +103,12 @@ func Find(id ID) (Process, error) { return find(id) }
 // PR_SET_CHILD_SUBREAPER; on Windows jobs do this and it does nothing).
 func BecomeSubreaper() error { return becomeSubreaper() }
 
+// Imprint takes down what children of ours inherit and others can change:
+// limits, control group, priorities, processors, directory. asThen says whether
+// it still is so, and whether we have no child, not even one that has ended: of
+// a subreaper then nothing descends. On Windows it is not known, and false.
+func Imprint() (asThen func() bool) { return imprint() }
+
 // Descendants lists the processes that descend from ours now, ours excluded.
 func Descendants() ([]ID, error) { return descendants() }
 

@@ -378,3 +378,5 @@ func awaitEnd(ctx context.Context, id ID) error {
 }
 
 func closeOnExec() error { return nil } // see CloseOnExec
+
+func imprint() func() bool { return func() bool { return false } }

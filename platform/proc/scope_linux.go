@@ -13,6 +13,9 @@ import (
 // manager is where systemd hears root without a bus between.
 const manager = "/run/systemd/private"
 
+// scopePrefix begins the names of the scopes that workers get.
+const scopePrefix = "ssmagent-"
+
 // scopeWithin bounds what systemd may take; nobody waits for it.
 const scopeWithin = 10 * time.Second
 

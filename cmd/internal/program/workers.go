@@ -33,7 +33,7 @@ import (
 func documentWorker(ctx context.Context, s streams, args []string) int {
 	return worker.Main(ctx, args, worker.Deps{
 		FS: secfile.OS(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: s.err,
-		Listen: ipc.Listen, Plugins: plugins, Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants,
+		Listen: ipc.Listen, Plugins: plugins, Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants, Imprint: proc.Imprint,
 		Log: workerLog(s, job.WorkerName),
 	})
 }
