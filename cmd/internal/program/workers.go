@@ -29,8 +29,13 @@ import (
 	"ssmagent/platform/secfile"
 )
 
+// documentProcs is how many processors a document's worker uses at once: it
+// does one thing after the other, and a second one would look for work in vain.
+const documentProcs = 1
+
 // documentWorker is the hidden program that runs one document.
 func documentWorker(ctx context.Context, s streams, args []string) int {
+	runtime.GOMAXPROCS(documentProcs)
 	return worker.Main(ctx, args, worker.Deps{
 		FS: secfile.OS(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: s.err,
 		Listen: ipc.Listen, Plugins: plugins, Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants, Imprint: proc.Imprint,
