@@ -8,7 +8,7 @@ import (
 // Decision is which rule decided a comparison.
 type Decision string
 
-// The rules, in the order in which they are asked (platform 6.6).
+// The rules, in the order in which they are asked.
 const (
 	ByDisabled   Decision = "disabled"
 	ByNoData     Decision = "no-data"

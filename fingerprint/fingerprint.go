@@ -17,7 +17,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Properties that have the stock agent's names and values (platform 6.4). The
+// Properties that have the stock agent's names and values. The
 // first two identify the machine; the one is of Linux, the other of Windows.
 const (
 	MachineID = "machine-id"
@@ -55,7 +55,7 @@ const (
 var ErrUnreadable = errors.New("the fingerprint record is unreadable and is kept as it is; " +
 	"restore it from a backup, or forget the registration (-register -clear) and register again")
 
-// Record is what is kept, in the stock agent's form (platform 6.3).
+// Record is what is kept, in the stock agent's form.
 type Record struct {
 	Fingerprint         string            `json:"fingerprint"`
 	HardwareHash        map[string]string `json:"hardwareHash"`
@@ -110,7 +110,7 @@ func Load(saved []byte) (Record, error) {
 }
 
 // Ensure returns the record to go on with, and whether it has to be saved. The
-// saved one is kept if current is similar to it (platform 6.5; then it is
+// saved one is kept if current is similar to it (then it is
 // changed only to take over the record of the stock agent or of older rules
 // of ours). Otherwise a new fingerprint is made, with the old record's
 // threshold, or threshold if there was none. An unreadable record is refused.

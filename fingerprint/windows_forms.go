@@ -1,7 +1,7 @@
 package fingerprint
 
 // The stock agent on Windows notes digests of what two tools print. Which one
-// depends on the system's version (platform 6.4).
+// depends on the system's version.
 
 // query is one property in both tools' words.
 type query struct {

@@ -68,7 +68,7 @@ func readSmall(path string) (string, error) {
 func defaultPaths() Paths {
 	p := pathsBelow("/")
 	p.Root = ""
-	// Where the stock unit's WorkingDirectory puts scripts (platform 9.1).
+	// Where the stock unit's WorkingDirectory puts scripts.
 	p.DefaultWorkDir = "/usr/bin"
 	return p
 }

@@ -76,7 +76,7 @@ func pathsBelow(dir string) Paths {
 	return p
 }
 
-// paths is platform 1.6.
+// paths are the stock agent's.
 func paths(programFiles, programData string) Paths {
 	ssm := filepath.Join(programData, "Amazon", "SSM")
 	return Paths{

@@ -11,7 +11,7 @@ import (
 	kardianos "github.com/kardianos/service"
 )
 
-// Default has the agent's names on this system (platform 9.1).
+// Default has the agent's names on this system.
 func Default() Options {
 	return Options{Name: "amazon-ssm-agent", DisplayName: "amazon-ssm-agent", Description: "amazon-ssm-agent"}
 }

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/windows/svc/mgr"
 )
 
-// Default has the agent's names on this system (platform 9.3).
+// Default has the agent's names on this system.
 func Default() Options {
 	return Options{Name: "AmazonSSMAgent", DisplayName: "Amazon SSM Agent", Description: "Amazon SSM Agent"}
 }

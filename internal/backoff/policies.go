@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// ControlChannel is the schedule of opening a control channel (session
-// protocol reference, 3.7): 5 to 10 s, drawn once, doubling up to 40 minutes,
+// ControlChannel is the schedule of opening a control channel as
+// stock agents have it: 5 to 10 s, drawn once, doubling up to 40 minutes,
 // each with up to half of it added, without end. One attempt is
 // CreateControlChannel, the dial and the first message. A channel that stood
 // for a minute has proved the gateway well. A nil rnd means math/rand/v2.
@@ -23,21 +23,21 @@ func ControlChannel(rnd func() float64) Policy {
 }
 
 // ControlChannelLost is the single delay, below 2.5 s, between the loss of an
-// open control channel and the first attempt to open it again (session
-// protocol reference, 3.7).
+// open control channel and the first attempt to open it again,
+// as stock agents have it.
 func ControlChannelLost(rnd func() float64) time.Duration {
 	return spread(0, 2500*time.Millisecond, rnd)
 }
 
 // RegisterRetry is the schedule within one registration, role-token or key
-// call (service reference, 1.6 and 3.8): five retries from 100 ms, doubling,
+// call: five retries from 100 ms, doubling,
 // with up to a fifth added. Of the services' own errors only TooManyUpdates of
 // a registration is repeated; any other is for Stop.
 func RegisterRetry() Policy {
 	return Policy{First: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Retries: 5}
 }
 
-// APIRetry is the schedule of every other call (service reference, 1.6): three
+// APIRetry is the schedule of every other call: three
 // retries after 1, 2 and 4 s, each with up to half of it added.
 func APIRetry() Policy {
 	return Policy{First: time.Second, Factor: 2, Jitter: 0.499, Retries: 3}
@@ -61,7 +61,7 @@ const (
 )
 
 // RoleToken returns the delay after failed attempt n, the first being 0, to
-// get a role token (service reference, 4.4). A nil rnd means math/rand/v2. Use
+// get a role token. A nil rnd means math/rand/v2. Use
 // it with After.
 func RoleToken(cause TokenFailure, n int, rnd func() float64) time.Duration {
 	n = min(max(n, 0), 16)

@@ -21,8 +21,8 @@ import (
 	wire "ssmagent/internal/wire/ssm"
 )
 
-// TestWorkedExamples replays the calls of the protocol reference, section 10,
-// that are served here, with the checklist's (section 11) expectations.
+// TestWorkedExamples replays the recorded calls of stock agents that are
+// served here, with what they expect.
 func TestWorkedExamples(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)

@@ -103,7 +103,7 @@ func (s shelf) publish(name, version string) {
 func (p *plane) install(n *node, cli bool, action, name, version string) outcome {
 	p.t.Helper()
 	parameters := map[string][]string{"action": {action}, "name": {name}, "version": {version}, "additionalArguments": {`{"SSM_GREETING":"hello"}`}}
-	id := ""
+	var id string
 	if cli {
 		given := map[string]any{}
 		for k, v := range parameters {

@@ -100,8 +100,8 @@ func (p Pinger) wake(ctx context.Context) error {
 	}
 }
 
-// hibernation is the wait after refusal n, the first being 0 (service
-// reference, 4.7): 300 s; then 600, 1200 and 2400 s, each three times; then
+// hibernation is the wait after refusal n, the first being 0, as
+// stock agents wait: 300 s; then 600, 1200 and 2400 s, each three times; then
 // 3600 s for good.
 func hibernation(n int) time.Duration {
 	if n == 0 {

@@ -165,7 +165,7 @@ func TestExpiredIsNeverGiven(t *testing.T) {
 	})
 }
 
-// TestBackOff holds the table of service reference 4.4.
+// TestBackOff holds the stock agent's table.
 func TestBackOff(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

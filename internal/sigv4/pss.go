@@ -78,7 +78,7 @@ func ProveKey(r *http.Request, key *rsa.PrivateKey) error {
 		return fmt.Errorf("sign request with the registration's key: %w", err)
 	}
 	// Stock agents send the name with these capitals.
-	r.Header["SSM-AsymmetricKeyAuthorization"] = []string{"Signature=" + base64.StdEncoding.EncodeToString(sig)} //nolint:staticcheck // not canonical
+	r.Header["SSM-AsymmetricKeyAuthorization"] = []string{"Signature=" + base64.StdEncoding.EncodeToString(sig)}
 	return nil
 }
 

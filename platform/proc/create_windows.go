@@ -90,7 +90,7 @@ func (c *creation) run(s Spec) (windows.ProcessInformation, error) {
 	}
 	if s.Principal.Token != 0 {
 		// Empty, not nil: an invisible window station for the token's logon
-		// instead of ours, which it may not enter (platform 14.4).
+		// instead of ours, which it may not enter.
 		si.Desktop = new(uint16)
 		err = windows.CreateProcessAsUser(windows.Token(s.Principal.Token), path, line, nil, nil, true, flags, env, dir, &si.StartupInfo, &info)
 	} else {

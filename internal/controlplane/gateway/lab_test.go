@@ -36,7 +36,7 @@ const (
 
 var start = time.Date(2025, 3, 14, 9, 30, 0, 125e6, time.UTC)
 
-// worked holds the exchanges of the protocol reference's worked examples.
+// worked holds the exchanges of worked examples.
 func worked(t *testing.T) map[string]json.RawMessage {
 	t.Helper()
 	b, err := os.ReadFile("testdata/worked.json")

@@ -223,7 +223,7 @@ func (s *side) broken() {
 	}
 }
 
-// program is a stock program's reliability layer (reference 7): it retransmits
+// program is a stock program's reliability layer: it retransmits
 // the head of what is outstanding, takes messages in order and keeps those
 // that come early. A plugin ignores what it has, an agent acknowledges again.
 type program struct {

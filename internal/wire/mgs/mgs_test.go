@@ -95,8 +95,7 @@ func TestRecordedPayloads(t *testing.T) {
 	}
 }
 
-// examples are the worked examples of the service reference, 10.12, 10.13 and
-// 10.17, and bodies described in the session protocol reference, 2.2 and 3.3.
+// examples are bodies as stock agents and the service exchange them.
 func examples() []payload {
 	const job = "aws.ssm.9e107d9d-372b-4a5c-8f0a-1b2c3d4e5f60.mi-0a1b2c3d4e5f60718"
 	return []payload{

@@ -24,9 +24,8 @@ type agentExample struct {
 	recode func([]byte) (any, []byte, error)
 }
 
-// agentExamples are the worked examples 10.1 to 10.5, 10.14 and 10.18 of the
-// service reference, and what they must decode to. Members stand in the order
-// of the reference, and are written in it.
+// agentExamples are recorded bodies, and what they must decode to. Members
+// stand in the order of the wire, and are written in it.
 func agentExamples() map[string]agentExample {
 	const (
 		node = "mi-0a1b2c3d4e5f60718"
