@@ -217,7 +217,8 @@ func (k *killed) until(id string, lines []string, ok func() bool) {
 			k.push(id, lines)
 		case <-time.After(time.Millisecond):
 		case <-deadline:
-			k.t.Fatalf("%s: no end; told %v, acks %v", id, k.told, k.acks[jobID(id)])
+			left, _ := filepath.Glob(filepath.Join(k.n.path(id), "*"))
+			k.t.Fatalf("%s: no end; told %v, acks %v, left %v", id, k.told[jobID(id)], k.acks[jobID(id)], left)
 		}
 	}
 }
@@ -386,7 +387,7 @@ func newKilled(t *testing.T, workers int) *killed {
 		_ = k.agent.Kill()
 		<-k.gone
 		if text, err := os.ReadFile(log.Name()); t.Failed() && err == nil {
-			t.Logf("%.20000s", text)
+			t.Logf("%s", text[max(0, len(text)-20000):])
 		}
 		log.Close()
 	})

@@ -266,8 +266,14 @@ func (d Dir) bury(s Summary) error {
 
 // strip removes all but the tombstone; what stays goes at the next start.
 func (d Dir) strip() {
-	for _, name := range []string{requestFile, eventsFile, workerFile, reportedFile, cancelFile, socketFile} {
-		_ = d.FS.Remove(d.file(name))
+	entries, err := d.FS.ReadDir(d.Path) // also what a killed worker left half made
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if e.Name() != doneFile && !e.IsDir() {
+			_ = d.FS.Remove(d.file(e.Name()))
+		}
 	}
 }
 

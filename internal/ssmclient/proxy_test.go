@@ -38,8 +38,10 @@ func tunnel(t *testing.T, asked chan<- string) http.Handler {
 			w.WriteHeader(http.StatusBadGateway)
 			return
 		}
-		w.WriteHeader(http.StatusOK)
-		near, _, err := w.(http.Hijacker).Hijack()
+		near, _, err := w.(http.Hijacker).Hijack() // before the answer: what follows it is not the server's to read
+		if err == nil {
+			_, err = io.WriteString(near, "HTTP/1.1 200 OK\r\n\r\n")
+		}
 		if err != nil {
 			_ = far.Close()
 			return
