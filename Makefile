@@ -65,7 +65,7 @@ test-unit: ## unit and property tests
 test-e2e: build ## real processes over real sockets, driven by other people's clients
 	scripts/need.sh asciinema aws node npm tmux ssh sshd ssh-keygen vi less top rsync ip unshare
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin $(TOOLS)/npm/node_modules
-	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m -skip '^Test(Install|PackageLife)' ./internal/e2e/...
+	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m -skip '^Test(Install|PackageLife|Wine)' ./internal/e2e/...
 
 # The life of the packages needs two versions of them, and a Debian to live on.
 test-install: build package-deb package-rpm ## real accounts and sudo in a root of its own, packages on a real systemd; needs root

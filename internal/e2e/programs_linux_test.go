@@ -60,7 +60,7 @@ func TestBuildIsReproducible(t *testing.T) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		for _, part := range []string{"go.mod", "go.sum", "Makefile", "VERSION", "cmd", "internal", "platform", "service", "shell", "fingerprint"} {
+		for _, part := range []string{"go.mod", "go.sum", "Makefile", "VERSION", "cmd", "internal", "platform", "service", "shell", "users", "fingerprint"} {
 			if out, err := exec.Command("cp", "-a", filepath.Join(top, part), dir).CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}

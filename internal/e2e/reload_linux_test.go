@@ -67,5 +67,9 @@ func TestReload(t *testing.T) {
 		t.Errorf("the level is %v", level)
 	}
 	p.works(n)
-	n.line("worker started") // of level debug
+	pe := sit(t, p.shell(p.url, n.id), 80, 24)
+	n.line("session worker started") // of level debug
+	pe.sees(`[#$] $`)
+	pe.types("exit\n")
+	pe.ends()
 }
