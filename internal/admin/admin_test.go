@@ -9,6 +9,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,9 +26,16 @@ type window struct {
 	level  slog.LevelVar
 	log    bytes.Buffer
 	status admin.Status
-	refuse error
+	refuse atomic.Pointer[error] // nil: nobody is refused
 
 	callerErr error
+}
+
+func refusal(p *atomic.Pointer[error]) error {
+	if err := p.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 func open(t *testing.T) *window {
@@ -39,7 +47,7 @@ func open(t *testing.T) *window {
 	w := &window{status: admin.Status{Version: "3.3.9000.0", InstanceID: "mi-1", State: admin.Online, Ready: true, Goroutines: 7}}
 	s := admin.NewServer(admin.Options{
 		Path: filepath.Join("/ipc", "admin"), FS: fsystest.NewDisk(), Listen: func(string) (net.Listener, error) { return l, nil },
-		Check: func(net.Conn) error { return w.refuse }, Status: func() admin.Status { return w.status },
+		Check: func(net.Conn) error { return refusal(&w.refuse) }, Status: func() admin.Status { return w.status },
 		Caller:  func(context.Context) (admin.Caller, error) { return admin.Caller{Arn: "arn:aws:sts::1:x"}, w.callerErr },
 		Proxies: admin.Proxies{HTTPS: "http://p:3128"},
 		Level:   &w.level, Clock: clock.Real{}, Log: slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: &w.level})),
@@ -121,7 +129,8 @@ func TestDebug(t *testing.T) {
 func TestStrangers(t *testing.T) {
 	t.Parallel()
 	w := open(t)
-	w.refuse = errors.New("user 1000 may not do this")
+	stranger := errors.New("user 1000 may not do this")
+	w.refuse.Store(&stranger)
 	var out bytes.Buffer
 	_, err := w.Status(t.Context())
 	for name, err := range map[string]error{

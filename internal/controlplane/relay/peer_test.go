@@ -253,7 +253,6 @@ func (p *program) use(s *side) {
 	p.mu.Lock()
 	p.on = s
 	p.mu.Unlock()
-	s.read()
 	for m := range s.got {
 		p.receive(s, m)
 	}

@@ -47,12 +47,14 @@ type pair struct {
 func (b *pair) openAgent() {
 	s := dialSide(b.l, b.id, nodeA).text(agentHello(nodeA, b.l.agentToken(b.id)))
 	b.agentSide = s
+	s.read()
 	b.wait.Go(func() { b.agent.use(s) })
 }
 
 func (b *pair) open(token string) {
 	s := dialSide(b.l, b.id, "").text(clientHello(token))
 	b.clientSide = s
+	s.read()
 	b.wait.Go(func() { b.plugin.use(s) })
 }
 
