@@ -34,7 +34,7 @@ func TestKMSPolicies(t *testing.T) {
 	if _, err := p.sdk().PutParameter(ctx, &ssm.PutParameterInput{Name: &name, Value: aws.String("v"), Type: ssmtypes.ParameterTypeSecureString, KeyId: &id}); err != nil {
 		t.Error(err)
 	}
-	if _, err := p.sdk().GetParameter(ctx, &ssm.GetParameterInput{Name: &name, WithDecryption: aws.Bool(true)}); code(err) != "InvalidKeyId" || !strings.Contains(err.Error(), "kms:Decrypt") {
+	if _, err := p.sdk().GetParameter(ctx, &ssm.GetParameterInput{Name: &name, WithDecryption: aws.Bool(true)}); code(err) != "AccessDeniedException" || !strings.Contains(err.Error(), "kms:Decrypt") {
 		t.Errorf("a parameter that the key seals: %v", err)
 	}
 	for action, call := range map[string]func() error{

@@ -216,7 +216,11 @@ func (s *Service) seal(tx *store.Tx, c api.Caller, name string, v *Version) erro
 // keyRefused gives a refusal of the key service the code that there is for it
 // here.
 func keyRefused(key string, err error) error {
-	if e := api.ErrorOf(err); e.Code != api.CodeInternal {
+	switch e := api.ErrorOf(err); e.Code {
+	case api.CodeInternal:
+	case api.CodeAccessDenied: // by the key's policy, as the service answers
+		return api.Errorf(api.CodeAccessDenied, "the key %s cannot be used: %s", clip(key), e.Message)
+	default:
 		return api.Errorf(codeKey, "the key %s cannot be used: %s (%s)", clip(key), e.Message, e.Code)
 	}
 	return err
