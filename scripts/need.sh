@@ -10,7 +10,6 @@ package() {
 	ssh | ssh-keygen) echo openssh-client ;;
 	sshd) echo openssh-server ;;
 	ip) echo iproute2 ;;
-	nsenter) echo util-linux ;;
 	systemd-nspawn) echo systemd-container ;;
 	top) echo procps ;;
 	unshare | nsenter) echo util-linux ;;

@@ -98,20 +98,13 @@ func (t tags) of(kind string) (tagged, error) {
 	if of, ok := t.types[kind]; ok {
 		return of, nil
 	}
-	return nil, api.Errorf("InvalidResourceType", "ResourceType is %q: only ManagedInstance, Document and Parameter are supported here", clip(kind))
+	return nil, api.Errorf("InvalidResourceType", "ResourceType is %q: only ManagedInstance, Document and Parameter are supported here", api.Clip(kind, 64))
 }
 
 func noResource(kind, id string) error {
-	return api.Errorf("InvalidResourceId", "there is no %s %q here", kind, clip(id))
+	return api.Errorf("InvalidResourceId", "there is no %s %q here", kind, api.Clip(id, 64))
 }
 
 func without(have []ssm.Tag, keys ...string) []ssm.Tag {
 	return slices.DeleteFunc(slices.Clone(have), func(t ssm.Tag) bool { return slices.Contains(keys, t.Key) })
-}
-
-func clip(s string) string {
-	if r := []rune(s); len(r) > 64 {
-		return string(r[:64]) + "…"
-	}
-	return s
 }

@@ -123,11 +123,14 @@ func (c constraints) span() string {
 }
 
 // clip quotes a value for a message, cut to a length that fits one.
-func clip(s string) string {
-	if r := []rune(s); len(r) > 64 {
-		s = string(r[:64]) + "…"
+func clip(s string) string { return strconv.Quote(Clip(s, 64)) }
+
+// Clip cuts what a caller sent for a message to so many characters.
+func Clip(s string, most int) string {
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
 	}
-	return strconv.Quote(s)
+	return s
 }
 
 // Matches says whether s fits the pattern of that name in the model.

@@ -106,7 +106,7 @@ func (v *Verifier) fresh(t time.Time) *api.Error {
 func (v *Verifier) operator(c api.Caller, s sigv4.Signature, holds func(secret string) bool) (api.Caller, *api.Error) {
 	key, ok := v.opt.Keys.find(s.CredentialID)
 	if !ok {
-		return api.Caller{}, refuse("UnrecognizedClientException", "the access key %q is not one of this control plane: use the credentials file that it wrote", clip(s.CredentialID))
+		return api.Caller{}, refuse("UnrecognizedClientException", "the access key %q is not one of this control plane: use the credentials file that it wrote", api.Clip(s.CredentialID, 64))
 	}
 	if !holds(key.Secret) {
 		return api.Caller{}, mismatch("the secret access key")
@@ -157,7 +157,7 @@ func gone(id string, err error) *api.Error {
 	if err != nil {
 		return internal(err)
 	}
-	return refuse(api.CodeAccessDenied, "the node %q is not registered here (any more): register it again", clip(id))
+	return refuse(api.CodeAccessDenied, "the node %q is not registered here (any more): register it again", api.Clip(id, 64))
 }
 
 func internal(err error) *api.Error {
@@ -171,11 +171,4 @@ func mismatch(key string) *api.Error {
 func refuse(code, format string, args ...any) *api.Error {
 	e := api.Errorf(code, format, args...)
 	return e
-}
-
-func clip(s string) string {
-	if len(s) > 64 {
-		return s[:64] + "…"
-	}
-	return s
 }

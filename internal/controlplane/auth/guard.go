@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"ssmagent/internal/controlplane/api"
 	"ssmagent/internal/wire/ssm"
 )
 
@@ -23,7 +24,7 @@ func Guard(names []string, next http.Handler) http.Handler {
 		case r.Header.Get("Origin") != "" || browser(r):
 			deny(w, "requests from web pages are not taken")
 		case !ours(r.Host, own):
-			deny(w, "the host "+clip(r.Host)+" is not a name of this control plane: use the address it printed, or add the name to its names")
+			deny(w, "the host "+api.Clip(r.Host, 64)+" is not a name of this control plane: use the address it printed, or add the name to its names")
 		default:
 			next.ServeHTTP(w, r)
 		}

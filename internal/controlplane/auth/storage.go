@@ -29,7 +29,7 @@ func (v *Verifier) Storage(r *http.Request) (Stored, *api.Error) {
 	case err != nil:
 		return Stored{}, &api.Error{Code: "AuthorizationHeaderMalformed", Message: err.Error()}
 	case s.Service != sigv4.ServiceS3:
-		return Stored{}, &api.Error{Code: "AuthorizationHeaderMalformed", Message: "the credential is scoped to service " + clip(s.Service) + ", this call needs s3"}
+		return Stored{}, &api.Error{Code: "AuthorizationHeaderMalformed", Message: "the credential is scoped to service " + api.Clip(s.Service, 64) + ", this call needs s3"}
 	}
 	if e := v.timely(s); e != nil {
 		return Stored{}, e

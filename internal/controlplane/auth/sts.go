@@ -65,7 +65,7 @@ func (s STS) caller(w http.ResponseWriter, r *http.Request) (api.Caller, *api.Er
 		return api.Caller{}, api.Errorf("MalformedQueryString", "the body is no form")
 	}
 	if form.Get("Action") != "GetCallerIdentity" || form.Get("Version") != "2011-06-15" {
-		return api.Caller{}, api.Errorf("InvalidAction", "Action %q of Version %q is not known here: only GetCallerIdentity of 2011-06-15", clip(form.Get("Action")), clip(form.Get("Version")))
+		return api.Caller{}, api.Errorf("InvalidAction", "Action %q of Version %q is not known here: only GetCallerIdentity of 2011-06-15", api.Clip(form.Get("Action"), 64), api.Clip(form.Get("Version"), 64))
 	}
 	c, refusal := s.Verify(r, body)
 	if refusal != nil {

@@ -108,10 +108,10 @@ func (s *Service) attach(kind string, v Version, sources []ssm.AttachmentsSource
 	for _, name := range slices.Sorted(maps.Keys(m.Files)) {
 		i := slices.IndexFunc(a.list, func(f Attachment) bool { return f.Name == name })
 		if i < 0 {
-			return a, api.Errorf(codeContent, "the manifest names the file %s, which is not attached: add it to Attachments", clip(name))
+			return a, api.Errorf(codeContent, "the manifest names the file %s, which is not attached: add it to Attachments", api.Clip(name, 128))
 		}
 		if sum := m.Files[name].Checksums["sha256"]; sum != "" && !strings.EqualFold(sum, a.list[i].Hash) {
-			return a, api.Errorf(codeContent, "the SHA-256 of %s is %s, the manifest says %s", name, a.list[i].Hash, clip(sum))
+			return a, api.Errorf(codeContent, "the SHA-256 of %s is %s, the manifest says %s", name, a.list[i].Hash, api.Clip(sum, 128))
 		}
 	}
 	return a, nil
@@ -152,14 +152,14 @@ func (a *attached) add(given, own string, f Staged, err error) error {
 		name = given
 	}
 	if refused, ok := errors.AsType[*api.Error](err); ok {
-		return api.Errorf(codeContent, "the attachment %s cannot be had: %s", clip(name), refused.Message)
+		return api.Errorf(codeContent, "the attachment %s cannot be had: %s", api.Clip(name, 128), refused.Message)
 	}
 	if err != nil {
 		return fmt.Errorf("copy the attachment %.100q: %w", name, err)
 	}
 	a.staged = append(a.staged, f) // so that it is discarded also if it is refused
 	if !api.Matches("attachmentName", name) {
-		return api.Errorf(codeContent, "the attachment name %s must be made of 3 to 128 letters, digits and _-.", clip(name))
+		return api.Errorf(codeContent, "the attachment name %s must be made of 3 to 128 letters, digits and _-.", api.Clip(name, 128))
 	}
 	if slices.ContainsFunc(a.list, func(f Attachment) bool { return f.Name == name }) {
 		return api.Errorf(codeContent, "two attachments have the name %s: give one of them another Name", name)
@@ -172,16 +172,16 @@ func (a *attached) add(given, own string, f Staged, err error) error {
 func (s *Service) referenced(where string) (found Attachment, err error) {
 	p := strings.Split(where, "/")
 	if len(p) != 3 {
-		return found, api.Errorf(api.CodeValidation, "Attachments: AttachmentReference %s is not of the form document/version/name", clip(where))
+		return found, api.Errorf(api.CodeValidation, "Attachments: AttachmentReference %s is not of the form document/version/name", api.Clip(where, 128))
 	}
 	err = s.opt.DB.View(func(tx *store.Tx) error {
 		_, v, err := s.find(tx, p[0], p[1], "")
 		if err != nil {
-			return api.Errorf(codeContent, "AttachmentReference %s: %s", clip(where), api.ErrorOf(err).Message)
+			return api.Errorf(codeContent, "AttachmentReference %s: %s", api.Clip(where, 128), api.ErrorOf(err).Message)
 		}
 		i := slices.IndexFunc(v.Attachments, func(f Attachment) bool { return f.Name == p[2] })
 		if i < 0 {
-			return api.Errorf(codeContent, "AttachmentReference %s: nothing of that name is attached there", clip(where))
+			return api.Errorf(codeContent, "AttachmentReference %s: nothing of that name is attached there", api.Clip(where, 128))
 		}
 		found = v.Attachments[i]
 		return nil

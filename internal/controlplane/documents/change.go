@@ -16,7 +16,7 @@ func (s *Service) create(_ context.Context, _ api.Caller, in ssm.CreateDocumentI
 	var out ssm.DocumentDescriptionOutput
 	kind := cmp.Or(in.DocumentType, "Command")
 	if kind != "Command" && kind != "Session" && kind != typePackage {
-		return out, api.Errorf(api.CodeValidation, "DocumentType is %q: only Command, Session and Package documents are supported here", clip(kind))
+		return out, api.Errorf(api.CodeValidation, "DocumentType is %q: only Command, Session and Package documents are supported here", api.Clip(kind, 128))
 	}
 	if reserved(in.Name) {
 		return out, api.Errorf(api.CodeValidation, "Name is %q: names that begin with aws, amazon or amzn are reserved", in.Name)

@@ -82,10 +82,10 @@ func (v *Version) readSession() error {
 		return api.Errorf(codeContent, "the session document cannot be decoded: %v", err)
 	}
 	if s.SchemaVersion != "1.0" {
-		return api.Errorf("InvalidDocumentSchemaVersion", "schemaVersion is %q, a session document has 1.0", clip(s.SchemaVersion))
+		return api.Errorf("InvalidDocumentSchemaVersion", "schemaVersion is %q, a session document has 1.0", api.Clip(s.SchemaVersion, 128))
 	}
 	if !slices.Contains([]string{"Standard_Stream", "InteractiveCommands", "NonInteractiveCommands", "Port"}, s.SessionType) {
-		return api.Errorf(codeContent, "sessionType is %q, needs Standard_Stream, InteractiveCommands, NonInteractiveCommands or Port", clip(s.SessionType))
+		return api.Errorf(codeContent, "sessionType is %q, needs Standard_Stream, InteractiveCommands, NonInteractiveCommands or Port", api.Clip(s.SessionType, 128))
 	}
 	v.SchemaVersion, v.Description, v.PlatformTypes = s.SchemaVersion, s.Description, []string{"Windows", "Linux", "MacOS"}
 	for _, name := range slices.Sorted(maps.Keys(s.Parameters)) {

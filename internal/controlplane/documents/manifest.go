@@ -55,7 +55,7 @@ func (s *Service) packaged(tx *store.Tx, name, version string) (Version, error) 
 	if strings.HasPrefix(name, "arn:") {
 		plain = name[strings.LastIndexByte(name, '/')+1:]
 	}
-	none := api.Errorf("ResourceNotFoundException", "there is no package %q with a manifest of version %q here", clip(name), clip(version))
+	none := api.Errorf("ResourceNotFoundException", "there is no package %q with a manifest of version %q here", api.Clip(name, 128), api.Clip(version, 128))
 	d, ok, err := Table.Get(tx, plain)
 	if err != nil {
 		return Version{}, err

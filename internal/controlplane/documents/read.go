@@ -116,10 +116,10 @@ func documentFilters(in ssm.ListDocumentsInput) ([]ssm.DocumentFilter, error) {
 	for _, f := range filters {
 		tag := len(in.Filters) > 0 && strings.HasPrefix(f.Key, "tag:") && len(f.Key) > 4
 		if !tag && !slices.Contains(known, f.Key) {
-			return nil, api.Errorf("InvalidFilterKey", "the filter key %q is not known: use %s", clip(f.Key), strings.Join(known, ", "))
+			return nil, api.Errorf("InvalidFilterKey", "the filter key %q is not known: use %s", api.Clip(f.Key, 128), strings.Join(known, ", "))
 		}
 		if len(f.Values) == 0 {
-			return nil, api.Errorf(api.CodeValidation, "the filter %s has no Values", clip(f.Key))
+			return nil, api.Errorf(api.CodeValidation, "the filter %s has no Values", api.Clip(f.Key, 128))
 		}
 		for _, v := range f.Values {
 			if err := checkFilterValue(f.Key, v); err != nil {
@@ -136,7 +136,7 @@ func checkFilterValue(key, value string) error {
 		"PlatformTypes": {"Windows", "Linux", "MacOS"},
 	}[key]
 	if value == "" || len(value) > 256 || values != nil && !slices.Contains(values, value) {
-		return api.Errorf(api.CodeValidation, "the filter %s has the value %q, needs %s", clip(key), clip(value), cmp.Or(strings.Join(values, ", "), "1 to 256 characters"))
+		return api.Errorf(api.CodeValidation, "the filter %s has the value %q, needs %s", api.Clip(key, 128), api.Clip(value, 128), cmp.Or(strings.Join(values, ", "), "1 to 256 characters"))
 	}
 	return nil
 }

@@ -219,16 +219,9 @@ func (s *Service) SetTags(tx *store.Tx, name string, tags []ssm.Tag) error {
 }
 
 func noDocument(name string) error {
-	return api.Errorf("InvalidDocument", "there is no document %q here", clip(name))
+	return api.Errorf("InvalidDocument", "there is no document %q here", api.Clip(name, 128))
 }
 
 func noVersion(d Document, version string) error {
-	return api.Errorf("InvalidDocumentVersion", "the document %s has no version %s", d.Name, clip(version))
-}
-
-func clip(s string) string {
-	if r := []rune(s); len(r) > 128 {
-		return string(r[:128]) + "…"
-	}
-	return s
+	return api.Errorf("InvalidDocumentVersion", "the document %s has no version %s", d.Name, api.Clip(version, 128))
 }

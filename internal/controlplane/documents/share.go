@@ -33,7 +33,7 @@ func (s *Service) share(_ context.Context, _ api.Caller, in ssm.ModifyDocumentPe
 	for member, ids := range map[string][]string{"AccountIdsToAdd": in.AccountIdsToAdd, "AccountIdsToRemove": in.AccountIdsToRemove} {
 		for _, id := range ids {
 			if !accountForm().MatchString(id) {
-				return ssm.Empty{}, api.Errorf(api.CodeValidation, "%s has %q, needs the 12 digits of an account, or all", member, clip(id))
+				return ssm.Empty{}, api.Errorf(api.CodeValidation, "%s has %q, needs the 12 digits of an account, or all", member, api.Clip(id, 128))
 			}
 		}
 	}
@@ -56,7 +56,7 @@ func (s *Service) share(_ context.Context, _ api.Caller, in ssm.ModifyDocumentPe
 // the operation has for those of AWS.
 func (s *Service) sharable(name, permission, owned string) error {
 	if permission != sharing {
-		return api.Errorf("InvalidPermissionType", "PermissionType is %q: %s is the only one", clip(permission), sharing)
+		return api.Errorf("InvalidPermissionType", "PermissionType is %q: %s is the only one", api.Clip(permission, 128), sharing)
 	}
 	return s.opt.DB.View(func(tx *store.Tx) error {
 		d, err := s.document(tx, name)

@@ -19,9 +19,9 @@ func checkAlias(name string) error {
 	}
 	switch {
 	case !ok || rest == "" || strings.ContainsFunc(rest, bad):
-		return api.Errorf("InvalidAliasNameException", "AliasName is %q, needs alias/ and letters, digits and /_-", clip(name))
+		return api.Errorf("InvalidAliasNameException", "AliasName is %q, needs alias/ and letters, digits and /_-", api.Clip(name, 128))
 	case strings.HasPrefix(name, managedPrefix):
-		return api.Errorf("InvalidAliasNameException", "AliasName is %s: names that begin with alias/aws/ are reserved", clip(name))
+		return api.Errorf("InvalidAliasNameException", "AliasName is %s: names that begin with alias/aws/ are reserved", api.Clip(name, 128))
 	}
 	return nil
 }
@@ -45,7 +45,7 @@ func (s *Service) updateAlias(_ context.Context, _ api.Caller, in kms.UpdateAlia
 }
 
 func (s *Service) noAlias(name string) error {
-	return api.Errorf(kms.CodeNotFound, "Alias %s is not found.", s.arn(clip(name)))
+	return api.Errorf(kms.CodeNotFound, "Alias %s is not found.", s.arn(api.Clip(name, 128)))
 }
 
 // point has an alias name a key, if allowed lets it.
@@ -102,7 +102,7 @@ func roomForAlias(tx *store.Tx, keyID string) error {
 
 func (s *Service) deleteAlias(_ context.Context, _ api.Caller, in kms.DeleteAliasInput) (ssm.Empty, error) {
 	if strings.HasPrefix(in.AliasName, managedPrefix) {
-		return ssm.Empty{}, api.Errorf(api.CodeAccessDenied, "%s is managed by a service: it cannot be deleted", clip(in.AliasName))
+		return ssm.Empty{}, api.Errorf(api.CodeAccessDenied, "%s is managed by a service: it cannot be deleted", api.Clip(in.AliasName, 128))
 	}
 	return ssm.Empty{}, s.opt.DB.Update(func(tx *store.Tx) error {
 		_, there, err := aliases.Get(tx, in.AliasName)

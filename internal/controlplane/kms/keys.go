@@ -90,11 +90,11 @@ func creatable(in kms.CreateKeyInput) error {
 	}
 	switch {
 	case in.KeyUsage != "" && in.KeyUsage != usage:
-		return api.Errorf(unsupported, "KeyUsage is %s: only %s is supported here", clip(in.KeyUsage), usage)
+		return api.Errorf(unsupported, "KeyUsage is %s: only %s is supported here", api.Clip(in.KeyUsage, 128), usage)
 	case in.KeySpec != "" && in.KeySpec != spec, in.CustomerMasterKeySpec != "" && in.CustomerMasterKeySpec != spec:
-		return api.Errorf(unsupported, "KeySpec is %s: only %s is supported here", clip(in.KeySpec+in.CustomerMasterKeySpec), spec)
+		return api.Errorf(unsupported, "KeySpec is %s: only %s is supported here", api.Clip(in.KeySpec+in.CustomerMasterKeySpec, 128), spec)
 	case in.Origin != "" && in.Origin != origin:
-		return api.Errorf(unsupported, "Origin is %s: only %s is supported here", clip(in.Origin), origin)
+		return api.Errorf(unsupported, "Origin is %s: only %s is supported here", api.Clip(in.Origin, 128), origin)
 	case in.MultiRegion:
 		return api.Errorf(unsupported, "MultiRegion is not supported here: there is one region")
 	}

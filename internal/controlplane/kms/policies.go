@@ -17,7 +17,7 @@ func (s *Service) open() string {
 
 func named(policy string) error {
 	if policy != "" && policy != policyName {
-		return api.Errorf(kms.CodeNotFound, "PolicyName is %s: a key has one policy, which is called %s", clip(policy), policyName)
+		return api.Errorf(kms.CodeNotFound, "PolicyName is %s: a key has one policy, which is called %s", api.Clip(policy, 128), policyName)
 	}
 	return nil
 }

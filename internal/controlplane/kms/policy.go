@@ -108,7 +108,7 @@ func parsePolicy(text, arn string) (p policy, err error) {
 func (s statement) check(arn string) error {
 	switch {
 	case s.Effect != allow && s.Effect != deny:
-		return fmt.Errorf("Effect is %q, needs %s or %s", clip(s.Effect), allow, deny) //nolint:staticcheck // the member's name
+		return fmt.Errorf("Effect is %q, needs %s or %s", api.Clip(s.Effect, 128), allow, deny) //nolint:staticcheck // the member's name
 	case !s.Principal.all && len(s.Principal.aws) == 0:
 		return errors.New("Principal names nobody under AWS") //nolint:staticcheck // the member's name
 	case len(s.Action) == 0:
@@ -116,7 +116,7 @@ func (s statement) check(arn string) error {
 	}
 	for _, r := range s.Resource {
 		if r != "*" && r != arn {
-			return fmt.Errorf(`Resource is %q, needs "*" or the key's own ARN`, clip(r)) //nolint:staticcheck // the member's name
+			return fmt.Errorf(`Resource is %q, needs "*" or the key's own ARN`, api.Clip(r, 128)) //nolint:staticcheck // the member's name
 		}
 	}
 	if len(s.Resource) == 0 {
@@ -124,7 +124,7 @@ func (s statement) check(arn string) error {
 	}
 	for _, a := range s.Action {
 		if strings.ContainsAny(a, `[]\`) {
-			return fmt.Errorf("Action is %q, needs letters, a colon, * and ?", clip(a)) //nolint:staticcheck // the member's name
+			return fmt.Errorf("Action is %q, needs letters, a colon, * and ?", api.Clip(a, 128)) //nolint:staticcheck // the member's name
 		}
 	}
 	return nil

@@ -82,11 +82,11 @@ func (s *Service) find(tx *store.Tx, ref string) (Key, error) {
 	if strings.HasPrefix(ref, "arn:") {
 		resource, ok := strings.CutPrefix(ref, s.arn(""))
 		if !ok {
-			return Key{}, api.Errorf(kms.CodeNotFound, "%s is not the ARN of a key of region %s and account %s", clip(ref), s.opt.Region, s.opt.Account)
+			return Key{}, api.Errorf(kms.CodeNotFound, "%s is not the ARN of a key of region %s and account %s", api.Clip(ref, 128), s.opt.Region, s.opt.Account)
 		}
 		id, isKey := strings.CutPrefix(resource, "key/")
 		if !isKey && !strings.HasPrefix(resource, aliasPrefix) {
-			return Key{}, api.Errorf(kms.CodeNotFound, "%s is the ARN of neither a key nor an alias", clip(ref))
+			return Key{}, api.Errorf(kms.CodeNotFound, "%s is the ARN of neither a key nor an alias", api.Clip(ref, 128))
 		}
 		if ref = resource; isKey {
 			ref = id
@@ -96,7 +96,7 @@ func (s *Service) find(tx *store.Tx, ref string) (Key, error) {
 	if strings.HasPrefix(ref, aliasPrefix) {
 		a, ok, err := aliases.Get(tx, ref)
 		if err == nil && !ok {
-			err = api.Errorf(kms.CodeNotFound, "Alias %s is not found.", clip(s.arn(ref)))
+			err = api.Errorf(kms.CodeNotFound, "Alias %s is not found.", api.Clip(s.arn(ref), 128))
 		}
 		if err != nil {
 			return Key{}, err
@@ -109,7 +109,7 @@ func (s *Service) find(tx *store.Tx, ref string) (Key, error) {
 // findKey is find for operations on the key itself, which take no aliases.
 func (s *Service) findKey(tx *store.Tx, ref string) (Key, error) {
 	if strings.HasPrefix(strings.TrimPrefix(ref, s.arn("")), aliasPrefix) {
-		return Key{}, api.Errorf("InvalidArnException", "%s is an alias: this operation needs the key's id or ARN", clip(ref))
+		return Key{}, api.Errorf("InvalidArnException", "%s is an alias: this operation needs the key's id or ARN", api.Clip(ref, 128))
 	}
 	return s.find(tx, ref)
 }
@@ -117,7 +117,7 @@ func (s *Service) findKey(tx *store.Tx, ref string) (Key, error) {
 // get returns a key by its id. One whose time has come is gone.
 func (s *Service) get(tx *store.Tx, id string) (Key, error) {
 	if uuid.Validate(id) != nil || len(id) != 36 {
-		return Key{}, api.Errorf(kms.CodeNotFound, "Invalid keyId '%s'", clip(id))
+		return Key{}, api.Errorf(kms.CodeNotFound, "Invalid keyId '%s'", api.Clip(id, 128))
 	}
 	k, ok, err := keys.Get(tx, id)
 	if err == nil && (!ok || k.over(s.opt.Clock.Now())) {
@@ -148,11 +148,4 @@ func marked(err error) error {
 		return api.Errorf("InvalidMarkerException", "Marker is not one that this operation gave: ask for the first page without it")
 	}
 	return err
-}
-
-func clip(s string) string {
-	if r := []rune(s); len(r) > 128 {
-		return string(r[:128]) + "…"
-	}
-	return s
 }

@@ -50,7 +50,7 @@ func (s *Service) unseal(tx *store.Tx, u user, ref string, blob []byte, context 
 			return nil, "", err
 		}
 		if id, err := blobKey(blob); err == nil && id != want.ID {
-			return nil, "", api.Errorf(kms.CodeIncorrectKey, "KeyId is %s, but the ciphertext was sealed with another key", clip(ref))
+			return nil, "", api.Errorf(kms.CodeIncorrectKey, "KeyId is %s, but the ciphertext was sealed with another key", api.Clip(ref, 128))
 		}
 	}
 	id, err := blobKey(blob)
@@ -103,7 +103,7 @@ func permitted(c api.Caller, context map[string]string, algorithm string, grants
 	switch target := context[kms.ContextTargetID]; {
 	case c.MayActFor(target) != nil:
 		return api.Errorf(api.CodeAccessDenied, "%s is not authorized to use keys for %q: its credentials are good for what has its own id as %s in the EncryptionContext",
-			c, clip(target), kms.ContextTargetID)
+			c, api.Clip(target, 128), kms.ContextTargetID)
 	case len(grants) > 0:
 		return api.Errorf("InvalidGrantTokenException", "GrantTokens are not known here: there are no grants")
 	case algorithm != "" && algorithm != spec:

@@ -59,7 +59,7 @@ func (s *Service) describeActivations(_ context.Context, _ api.Caller, in ssm.De
 	var out ssm.DescribeActivationsOutput
 	for _, f := range in.Filters {
 		if !slices.Contains([]string{"ActivationIds", "DefaultInstanceName", "IamRole"}, f.FilterKey) {
-			return out, api.Errorf("InvalidFilter", "the filter key %q is not known: use ActivationIds, DefaultInstanceName or IamRole", clip(f.FilterKey))
+			return out, api.Errorf("InvalidFilter", "the filter key %q is not known: use ActivationIds, DefaultInstanceName or IamRole", api.Clip(f.FilterKey, 64))
 		}
 		if len(f.FilterValues) == 0 {
 			return out, api.Errorf("InvalidFilter", "the filter %s has no FilterValues", f.FilterKey)

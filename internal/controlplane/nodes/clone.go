@@ -3,6 +3,8 @@ package nodes
 import (
 	"fmt"
 	"time"
+
+	"ssmagent/internal/controlplane/api"
 )
 
 // How long a sign of a clone is told, and how often it is noted at most.
@@ -14,13 +16,13 @@ const (
 // Rivals notes that two machines have a live control channel as one node.
 func (s *Service) Rivals(id, first, second string) {
 	s.cloneSeen(id, fmt.Sprintf("two agents were connected as it at the same time, from %s and from %s: one is a clone; "+
-		"register the clone anew (amazon-ssm-agent -register on it)", clip(first), clip(second)))
+		"register the clone anew (amazon-ssm-agent -register on it)", api.Clip(first, 64), api.Clip(second, 64)))
 }
 
 // stranger notes that somebody with the node's key has another fingerprint.
 func (s *Service) stranger(id, address string) {
 	s.cloneSeen(id, fmt.Sprintf("a machine at %s has its key and another fingerprint: it is a clone of the node, or the node's hardware has changed; "+
-		"register the clone anew (amazon-ssm-agent -register on it)", clip(address)))
+		"register the clone anew (amazon-ssm-agent -register on it)", api.Clip(address, 64)))
 }
 
 // cloneSeen tells the log, and keeps it with the node for whoever lists it.

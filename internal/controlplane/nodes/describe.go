@@ -118,16 +118,16 @@ func checkNodeFilter(f ssm.InstanceFilter, newer bool) error {
 		values = []string{sourceEC2, "AWS::IoT::Thing", sourceHybrid}
 	case newer && (f.Key == "SourceIds" || f.Key == "tag-key" || strings.HasPrefix(f.Key, "tag:") && len(f.Key) > 4):
 	default:
-		return api.Errorf("InvalidFilterKey", "the filter key %q is not known", clip(f.Key))
+		return api.Errorf("InvalidFilterKey", "the filter key %q is not known", api.Clip(f.Key, 64))
 	}
 	for _, v := range f.Values {
 		switch {
 		case v == "":
-			return api.Errorf("InvalidInstanceInformationFilterValue", "the filter %s has an empty value", clip(f.Key))
+			return api.Errorf("InvalidInstanceInformationFilterValue", "the filter %s has an empty value", api.Clip(f.Key, 64))
 		case values != nil && !slices.Contains(values, v):
-			return api.Errorf("InvalidInstanceInformationFilterValue", "the filter %s has the value %q, needs one of %s", f.Key, clip(v), strings.Join(values, ", "))
+			return api.Errorf("InvalidInstanceInformationFilterValue", "the filter %s has the value %q, needs one of %s", f.Key, api.Clip(v, 64), strings.Join(values, ", "))
 		case f.Key == "InstanceIds" && !api.Matches("instanceId", v):
-			return api.Errorf("InvalidInstanceId", "%q is no node id: i- and 8 or 17, or mi- and 17 word characters", clip(v))
+			return api.Errorf("InvalidInstanceId", "%q is no node id: i- and 8 or 17, or mi- and 17 word characters", api.Clip(v, 64))
 		}
 	}
 	return nil

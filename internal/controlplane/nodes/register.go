@@ -89,7 +89,7 @@ func checkRegistration(c api.Caller, in ssm.RegisterManagedInstanceInput) error 
 
 func checkKey(member, key, typeMember, keyType string) error {
 	if keyType != sigv4.KeyType {
-		return api.Errorf(api.CodeValidation, "%s is %q, needs %s", typeMember, clip(keyType), sigv4.KeyType)
+		return api.Errorf(api.CodeValidation, "%s is %q, needs %s", typeMember, api.Clip(keyType, 64), sigv4.KeyType)
 	}
 	if _, err := sigv4.DecodePublicKey(key); err != nil {
 		return api.Errorf(api.CodeValidation, "%s is no base64 of an RSA key of 2048 bits or more: %v", member, err)

@@ -97,7 +97,7 @@ func (s *Service) putInventory(_ context.Context, c api.Caller, in ssm.PutInvent
 					return err
 				}
 				if !ok || old.Item.ContentHash != item.ContentHash || item.ContentHash == "" {
-					return api.Errorf("ItemContentMismatchException", "%s comes without content, but its hash is not that of the content kept here: send the content", clip(item.TypeName))
+					return api.Errorf("ItemContentMismatchException", "%s comes without content, but its hash is not that of the content kept here: send the content", api.Clip(item.TypeName, 64))
 				}
 				item.Content = old.Item.Content
 			}
@@ -111,7 +111,7 @@ func (s *Service) putInventory(_ context.Context, c api.Caller, in ssm.PutInvent
 
 func (s *Service) putCompliance(_ context.Context, c api.Caller, in ssm.PutComplianceItemsInput) (ssm.Empty, error) {
 	if in.ResourceType != "ManagedInstance" {
-		return ssm.Empty{}, api.Errorf("InvalidResourceType", "ResourceType is %q, needs ManagedInstance", clip(in.ResourceType))
+		return ssm.Empty{}, api.Errorf("InvalidResourceType", "ResourceType is %q, needs ManagedInstance", api.Clip(in.ResourceType, 64))
 	}
 	now := s.opt.Clock.Now()
 	return ssm.Empty{}, s.report(c, in.ResourceId, func(tx *store.Tx) error {

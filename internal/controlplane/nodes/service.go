@@ -157,7 +157,7 @@ func (s *Service) change(id string, fn func(*Node) error) error {
 }
 
 func noNode(id string) *api.Error {
-	return api.Errorf("InvalidInstanceId", "the node %q is not registered here", clip(id))
+	return api.Errorf("InvalidInstanceId", "the node %q is not registered here", api.Clip(id, 64))
 }
 
 // newID returns mi- and 17 hex digits.
@@ -178,11 +178,4 @@ func freeID(tx *store.Tx) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("no free node id found")
-}
-
-func clip(s string) string {
-	if r := []rune(s); len(r) > 64 {
-		return string(r[:64]) + "…"
-	}
-	return s
 }

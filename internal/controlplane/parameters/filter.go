@@ -81,17 +81,17 @@ func conditions(filters []ssm.ParameterFilter, may func(key string) bool) ([]con
 	for _, f := range filters {
 		known := options(f.Key)
 		if known == nil || !may(f.Key) {
-			return nil, api.Errorf("InvalidFilterKey", "the filter key %q is not one of this operation", clip(f.Key))
+			return nil, api.Errorf("InvalidFilterKey", "the filter key %q is not one of this operation", api.Clip(f.Key, 128))
 		}
 		c := condition{key: f.Key, option: f.Option, values: f.Values}
 		if c.option == "" {
 			c.option = known[0]
 		}
 		if !slices.Contains(known, c.option) {
-			return nil, api.Errorf("InvalidFilterOption", "the filter %s has the option %q, needs one of %s", clip(f.Key), clip(f.Option), strings.Join(known, ", "))
+			return nil, api.Errorf("InvalidFilterOption", "the filter %s has the option %q, needs one of %s", api.Clip(f.Key, 128), api.Clip(f.Option, 128), strings.Join(known, ", "))
 		}
 		if len(c.values) == 0 && !strings.HasPrefix(f.Key, tagPrefix) {
-			return nil, api.Errorf("InvalidFilterValue", "the filter %s has no Values", clip(f.Key))
+			return nil, api.Errorf("InvalidFilterValue", "the filter %s has no Values", api.Clip(f.Key, 128))
 		}
 		for _, v := range c.values {
 			if err := c.checkValue(v); err != nil {
@@ -99,7 +99,7 @@ func conditions(filters []ssm.ParameterFilter, may func(key string) bool) ([]con
 			}
 		}
 		if slices.ContainsFunc(list, func(other condition) bool { return other.key == c.key }) {
-			return nil, api.Errorf("InvalidFilterKey", "the filter key %s is there twice: give one filter more values", clip(f.Key))
+			return nil, api.Errorf("InvalidFilterKey", "the filter key %s is there twice: give one filter more values", api.Clip(f.Key, 128))
 		}
 		list = append(list, c)
 	}
@@ -110,16 +110,16 @@ func (c condition) checkValue(v string) error {
 	var only []string
 	switch {
 	case v == "" || len(v) > 1024:
-		return api.Errorf("InvalidFilterValue", "the filter %s has a value of %d characters, needs 1 to 1024", clip(c.key), len(v))
+		return api.Errorf("InvalidFilterValue", "the filter %s has a value of %d characters, needs 1 to 1024", api.Clip(c.key, 128), len(v))
 	case c.key == keyPath && checkPath(keyPath, v) != nil:
-		return api.Errorf("InvalidFilterValue", "the filter Path has the value %s, needs / and the levels of a hierarchy", clip(v))
+		return api.Errorf("InvalidFilterValue", "the filter Path has the value %s, needs / and the levels of a hierarchy", api.Clip(v, 128))
 	case c.key == keyType && c.option == equals:
 		only = []string{ssm.TypeString, ssm.TypeStringList, ssm.TypeSecureString}
 	case c.key == keyTier && c.option == equals:
 		only = []string{standard, advanced, intelligent}
 	}
 	if only != nil && !slices.Contains(only, v) {
-		return api.Errorf("InvalidFilterValue", "the filter %s has the value %s, needs one of %s", c.key, clip(v), strings.Join(only, ", "))
+		return api.Errorf("InvalidFilterValue", "the filter %s has the value %s, needs one of %s", c.key, api.Clip(v, 128), strings.Join(only, ", "))
 	}
 	return nil
 }

@@ -219,11 +219,11 @@ func shown(tx *store.Tx, p Parameter, labels []string) (v Version, ok bool, err 
 // checkPath refuses what is no path of a hierarchy.
 func checkPath(member, path string) *api.Error {
 	if !strings.HasPrefix(path, "/") || !nameForm().MatchString(path) || strings.Contains(path, "//") {
-		return api.Errorf(api.CodeValidation, "%s is %s, needs / and the levels of a hierarchy", member, clip(path))
+		return api.Errorf(api.CodeValidation, "%s is %s, needs / and the levels of a hierarchy", member, api.Clip(path, 128))
 	}
 	return nil
 }
 
 func noParameter(name string) error {
-	return api.Errorf(codeNotFound, "there is no parameter %s here", clip(name))
+	return api.Errorf(codeNotFound, "there is no parameter %s here", api.Clip(name, 128))
 }

@@ -76,7 +76,7 @@ func (s *Service) checkPut(in ssm.PutParameterInput) error {
 	case in.Policies != "":
 		return api.Errorf("InvalidPolicyTypeException", "Policies are not supported here: parameters do not expire")
 	case in.DataType != "" && in.DataType != defaultDataType:
-		return api.Errorf(api.CodeValidation, "DataType is %s: only %s is supported here", clip(in.DataType), defaultDataType)
+		return api.Errorf(api.CodeValidation, "DataType is %s: only %s is supported here", api.Clip(in.DataType, 128), defaultDataType)
 	case in.Overwrite && len(in.Tags) > 0:
 		return api.Errorf(api.CodeValidation, "Tags and Overwrite exclude each other: use AddTagsToResource")
 	}
@@ -219,9 +219,9 @@ func keyRefused(key string, err error) error {
 	switch e := api.ErrorOf(err); e.Code {
 	case api.CodeInternal:
 	case api.CodeAccessDenied: // by the key's policy, as the service answers
-		return api.Errorf(api.CodeAccessDenied, "the key %s cannot be used: %s", clip(key), e.Message)
+		return api.Errorf(api.CodeAccessDenied, "the key %s cannot be used: %s", api.Clip(key, 128), e.Message)
 	default:
-		return api.Errorf(codeKey, "the key %s cannot be used: %s (%s)", clip(key), e.Message, e.Code)
+		return api.Errorf(codeKey, "the key %s cannot be used: %s (%s)", api.Clip(key, 128), e.Message, e.Code)
 	}
 	return err
 }

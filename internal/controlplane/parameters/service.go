@@ -92,13 +92,13 @@ func (s *Service) checkName(name string) error {
 	low := strings.ToLower(bare)
 	switch {
 	case !nameForm().MatchString(name):
-		return api.Errorf(api.CodeValidation, "Name is %q, needs letters, digits and _.-, and / between the levels of a hierarchy", clip(name))
+		return api.Errorf(api.CodeValidation, "Name is %q, needs letters, digits and _.-, and / between the levels of a hierarchy", api.Clip(name, 128))
 	case strings.Contains(bare, "/") && bare == name:
-		return api.Errorf(api.CodeValidation, "Name is %s: a name with levels begins with /", clip(name))
+		return api.Errorf(api.CodeValidation, "Name is %s: a name with levels begins with /", api.Clip(name, 128))
 	case bare == "" || strings.HasSuffix(name, "/") || strings.Contains(name, "//"):
-		return api.Errorf(api.CodeValidation, "Name is %s: a level of it is empty", clip(name))
+		return api.Errorf(api.CodeValidation, "Name is %s: a level of it is empty", api.Clip(name, 128))
 	case strings.HasPrefix(low, "aws") || strings.HasPrefix(low, "ssm"):
-		return api.Errorf(api.CodeValidation, "Name is %s: names that begin with aws or ssm are reserved", clip(name))
+		return api.Errorf(api.CodeValidation, "Name is %s: names that begin with aws or ssm are reserved", api.Clip(name, 128))
 	case strings.Count(name, "/") > maxLevels:
 		return api.Errorf("HierarchyLevelLimitExceededException", "Name has %d levels, at most %d are allowed", strings.Count(name, "/"), maxLevels)
 	case len(s.arn(name)) > maxName:
@@ -140,7 +140,7 @@ func (s *Service) find(tx *store.Tx, ref string) (p Parameter, v Version, select
 	}
 	v, ok, err := pick(tx, p, selector[1:])
 	if err == nil && !ok {
-		err = api.Errorf(codeVersionNotFound, "the parameter %s has no version or label %s", p.Name, clip(selector[1:]))
+		err = api.Errorf(codeVersionNotFound, "the parameter %s has no version or label %s", p.Name, api.Clip(selector[1:], 128))
 	}
 	return p, v, selector, err
 }
@@ -180,11 +180,4 @@ func (s *Service) SetTags(tx *store.Tx, name string, tags []ssm.Tag) error {
 	}
 	p.Tags = tags
 	return table.Put(tx, name, p)
-}
-
-func clip(s string) string {
-	if r := []rune(s); len(r) > 128 {
-		return string(r[:128]) + "…"
-	}
-	return s
 }

@@ -73,7 +73,7 @@ func (c *call) decode(v any) error {
 // parseXML reads a document without a DTD: there are no entities to expand.
 func parseXML(b []byte, v any) error {
 	if err := xml.Unmarshal(b, v); err != nil {
-		return refusal("MalformedXML", 400, "The XML you provided was not well-formed or did not validate against our published schema: %s", clip(err.Error()))
+		return refusal("MalformedXML", 400, "The XML you provided was not well-formed or did not validate against our published schema: %s", api.Clip(err.Error(), 64))
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func uploadChecksum(algorithm, kind string) (string, string, *api.Error) {
 	whole := strings.HasPrefix(algorithm, "crc")
 	parts := algorithm != "crc64nvme"
 	if kind == fullObject && !whole || kind == composite && !parts || kind != fullObject && kind != composite {
-		return "", "", refusal("InvalidRequest", 400, "The %s checksum type cannot be used with the %s checksum algorithm.", clip(kind), algorithm)
+		return "", "", refusal("InvalidRequest", 400, "The %s checksum type cannot be used with the %s checksum algorithm.", api.Clip(kind, 64), algorithm)
 	}
 	return algorithm, kind, nil
 }

@@ -60,10 +60,3 @@ func (s *Service) hostBucket(host string) string {
 	}
 	return ""
 }
-
-func clip(s string) string {
-	if len(s) > 64 {
-		return strings.ToValidUTF8(s[:64], "") + "…"
-	}
-	return s
-}

@@ -32,7 +32,7 @@ func (c *call) meta() (map[string]string, *api.Error) {
 			m[textproto.CanonicalMIMEHeaderKey(name)] = strings.Join(values, ",")
 			own += len(low) - len("x-amz-meta-") + len(strings.Join(values, ","))
 		case low == "x-amz-server-side-encryption" && values[0] != wire.AES256:
-			return nil, notImplemented("the server-side encryption " + clip(values[0]) + ": objects are encrypted with AES256")
+			return nil, notImplemented("the server-side encryption " + api.Clip(values[0], 64) + ": objects are encrypted with AES256")
 		case strings.HasPrefix(low, "x-amz-server-side-encryption-"), strings.HasPrefix(low, "x-amz-object-lock-"),
 			low == "x-amz-tagging", low == "x-amz-website-redirect-location", low == "x-amz-write-offset-bytes",
 			low == "x-amz-storage-class" && values[0] != "STANDARD":

@@ -243,7 +243,7 @@ func (c *call) rightRegion(op operation) *api.Error {
 	if op.name == "HeadBucket" {
 		return refusal("PermanentRedirect", http.StatusMovedPermanently, "the bucket is in region %s", b.Region)
 	}
-	return refusal("AuthorizationHeaderMalformed", 400, "The authorization header is malformed; the region '%s' is wrong; expecting '%s'", clip(c.Caller.Region), b.Region)
+	return refusal("AuthorizationHeaderMalformed", 400, "The authorization header is malformed; the region '%s' is wrong; expecting '%s'", api.Clip(c.Caller.Region, 64), b.Region)
 }
 
 const headerRegion = "X-Amz-Bucket-Region"
