@@ -4,7 +4,9 @@ package step
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 
 	"ssmagent/internal/wire/doc"
@@ -66,6 +68,29 @@ func Fail(in Input, err error) Outcome {
 		out.Error = err.Error()
 	}
 	return out
+}
+
+// Reject is Fail for inputs that cannot be read.
+func Reject(in Input, err error) Outcome {
+	out := Fail(in, err)
+	out.Reason = ReasonInput
+	return out
+}
+
+// Decode reads properties as inputs. types says for the error of which JSON
+// types they must be.
+func Decode[T any](properties any, types string) (inputs T, err error) {
+	b, err := json.Marshal(properties)
+	if err == nil {
+		err = json.Unmarshal(b, &inputs)
+	}
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return inputs, fmt.Errorf("input %s is a JSON %s: %s", wrong.Field, wrong.Value, types)
+	}
+	if err != nil {
+		return inputs, fmt.Errorf("inputs of the step: %w", err)
+	}
+	return inputs, nil
 }
 
 // Stopped is the outcome of a step that ctx's end has stopped; err is what the

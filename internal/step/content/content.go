@@ -67,9 +67,7 @@ func (p Plugin) Run(ctx context.Context, in step.Input) step.Outcome {
 	}
 	i, err := decode(in.Properties)
 	if err != nil {
-		out := step.Fail(in, err)
-		out.Reason = step.ReasonInput
-		return out
+		return step.Reject(in, err)
 	}
 	if p.Limits == (Limits{}) {
 		p.Limits = DefaultLimits()

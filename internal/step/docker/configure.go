@@ -36,12 +36,12 @@ func (c Configure) Run(ctx context.Context, in step.Input) step.Outcome {
 	if ctx.Err() != nil {
 		return step.Outcome{Status: doc.Cancelled, Code: 1}
 	}
-	var i struct {
+	i, err := step.Decode[struct {
 		Action string `json:"action"`
 		ID     string `json:"id"`
-	}
-	if out, ok := decode(in, &i, "action and id must be strings"); !ok {
-		return out
+	}](in.Properties, "action and id must be strings")
+	if err != nil {
+		return step.Reject(in, err)
 	}
 	acts, done, err := plan(c.Platform, i.Action)
 	if err != nil {

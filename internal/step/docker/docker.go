@@ -5,8 +5,6 @@ package docker
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -48,9 +46,9 @@ func (a Action) Run(ctx context.Context, in step.Input) step.Outcome {
 	if ctx.Err() != nil {
 		return step.Outcome{Status: doc.Cancelled, Code: 1}
 	}
-	var i inputs
-	if out, ok := decode(in, &i, "volume must be a list of strings, timeoutSeconds a string or a number, the others strings"); !ok {
-		return out
+	i, err := step.Decode[inputs](in.Properties, "volume must be a list of strings, timeoutSeconds a string or a number, the others strings")
+	if err != nil {
+		return step.Reject(in, err)
 	}
 	args, err := i.arguments()
 	if err != nil {
@@ -66,25 +64,6 @@ func (a Action) Run(ctx context.Context, in step.Input) step.Outcome {
 		}
 	}
 	return a.Exec(ctx, in, runscript.Program{Path: path, Args: append([]string{program}, args...), WorkingDirectory: i.WorkingDirectory, Timeout: i.TimeoutSeconds})
-}
-
-// decode reads the inputs; types says what they must be. Not ok: the outcome.
-func decode(in step.Input, into any, types string) (out step.Outcome, ok bool) {
-	b, err := json.Marshal(in.Properties)
-	if err == nil {
-		err = json.Unmarshal(b, into)
-	}
-	if err == nil {
-		return out, true
-	}
-	if wrong, is := errors.AsType[*json.UnmarshalTypeError](err); is {
-		err = fmt.Errorf("input %s is a JSON %s: %s", wrong.Field, wrong.Value, types)
-	} else {
-		err = fmt.Errorf("inputs of the step: %w", err)
-	}
-	out = step.Fail(in, err)
-	out.Reason = step.ReasonInput
-	return out, false
 }
 
 // arguments are what docker is given, in the stock agent's order. All volumes

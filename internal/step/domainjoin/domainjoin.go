@@ -5,7 +5,6 @@ package domainjoin
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -60,9 +59,7 @@ func (p Plugin) Run(ctx context.Context, in step.Input) step.Outcome {
 	}
 	i, err := decode(in.Properties)
 	if err != nil {
-		out := step.Fail(in, err)
-		out.Reason = step.ReasonInput
-		return out
+		return step.Reject(in, err)
 	}
 	args, err := i.arguments(p.Region)
 	if err != nil {
@@ -124,19 +121,7 @@ func (p Plugin) join(ctx context.Context, in step.Input, argv []string) step.Out
 }
 
 func decode(properties any) (inputs, error) {
-	b, err := json.Marshal(properties)
-	if err != nil {
-		return inputs{}, fmt.Errorf("inputs of the step: %w", err)
-	}
-	var i inputs
-	err = json.Unmarshal(b, &i)
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return inputs{}, fmt.Errorf("input %s is a JSON %s: dnsIpAddresses must be a list of strings, keepHostName a boolean, the others strings", wrong.Field, wrong.Value)
-	}
-	if err != nil {
-		return inputs{}, fmt.Errorf("inputs of the step: %w", err)
-	}
-	return i, nil
+	return step.Decode[inputs](properties, "dnsIpAddresses must be a list of strings, keepHostName a boolean, the others strings")
 }
 
 // arguments are what the script is given, in the stock agent's order.

@@ -68,9 +68,7 @@ func (p Plugin) Run(ctx context.Context, in step.Input) step.Outcome {
 	}
 	i, err := decode(in.Properties)
 	if err != nil {
-		out := step.Fail(in, err)
-		out.Reason = step.ReasonInput
-		return out
+		return step.Reject(in, err)
 	}
 	if err := i.check(); err != nil {
 		return step.Fail(in, err)
@@ -91,17 +89,9 @@ func (p Plugin) Run(ctx context.Context, in step.Input) step.Outcome {
 }
 
 func decode(properties any) (inputs, error) {
-	b, err := json.Marshal(properties)
+	i, err := step.Decode[inputs](properties, "all inputs must be strings")
 	if err != nil {
-		return inputs{}, fmt.Errorf("inputs of the step: %w", err)
-	}
-	var i inputs
-	err = json.Unmarshal(b, &i)
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return inputs{}, fmt.Errorf("input %s is a JSON %s: all inputs must be strings", wrong.Field, wrong.Value)
-	}
-	if err != nil {
-		return inputs{}, fmt.Errorf("inputs of the step: %w", err)
+		return inputs{}, err
 	}
 	if i.arguments, err = arguments(i.Additional); err != nil {
 		return inputs{}, err

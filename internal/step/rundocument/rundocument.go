@@ -65,9 +65,7 @@ func (p Plugin) Run(ctx context.Context, in step.Input) step.Outcome {
 	}
 	i, err := decode(in.Properties)
 	if err != nil {
-		out := step.Fail(in, err)
-		out.Reason = step.ReasonInput
-		return out
+		return step.Reject(in, err)
 	}
 	if i.DocumentPath == noop {
 		return step.Outcome{Status: doc.Success}
@@ -83,17 +81,9 @@ func (p Plugin) Run(ctx context.Context, in step.Input) step.Outcome {
 }
 
 func decode(properties any) (inputs, error) {
-	b, err := json.Marshal(properties)
+	i, err := step.Decode[inputs](properties, "documentType and documentPath must be strings")
 	if err != nil {
-		return inputs{}, fmt.Errorf("inputs of the step: %w", err)
-	}
-	var i inputs
-	err = json.Unmarshal(b, &i)
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return inputs{}, fmt.Errorf("input %s is a JSON %s: documentType and documentPath must be strings", wrong.Field, wrong.Value)
-	}
-	if err != nil {
-		return inputs{}, fmt.Errorf("inputs of the step: %w", err)
+		return inputs{}, err
 	}
 	if i.DocumentPath == "" || strings.ContainsRune(i.DocumentPath, 0) {
 		return inputs{}, errors.New("documentPath is missing, or holds a NUL character")

@@ -6,7 +6,6 @@ package runscript
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -88,17 +87,9 @@ func (p Plugin) Run(ctx context.Context, in step.Input) step.Outcome {
 }
 
 func decode(properties any) (inputs, error) {
-	b, err := json.Marshal(properties)
+	i, err := step.Decode[inputs](properties, "runCommand must be a list of strings, environment an object of strings, workingDirectory and id strings")
 	if err != nil {
-		return inputs{}, fmt.Errorf("inputs of the step: %w", err)
-	}
-	var i inputs
-	err = json.Unmarshal(b, &i)
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return inputs{}, fmt.Errorf("input %s is a JSON %s: runCommand must be a list of strings, environment an object of strings, workingDirectory and id strings", wrong.Field, wrong.Value)
-	}
-	if err != nil {
-		return inputs{}, fmt.Errorf("inputs of the step: %w", err)
+		return inputs{}, err
 	}
 	for name, value := range i.Environment {
 		if name == "" || strings.ContainsRune(name+value, 0) {
