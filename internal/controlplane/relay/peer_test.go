@@ -190,11 +190,16 @@ func (s *side) ack(m frame.Message) { s.send(mgs.TypeAcknowledge, 0, 0, ackOf(m)
 // next is the next frame received.
 func (s *side) next() frame.Message {
 	s.t.Helper()
-	m, ok := <-s.got
-	if !ok {
-		s.t.Fatal("the socket broke")
+	select {
+	case m, ok := <-s.got:
+		if !ok {
+			s.t.Fatal("the socket broke")
+		}
+		return m
+	case <-time.After(20 * time.Second):
+		s.t.Fatal("no frame came")
 	}
-	return m
+	return frame.Message{}
 }
 
 // expect wants exactly this frame next.
