@@ -66,11 +66,17 @@ func (w *tap) carry(c net.Conn, to string) {
 	w.mu.Lock()
 	w.held[c], w.held[plane] = true, true
 	w.mu.Unlock()
+	sent := make(chan struct{})
 	w.wg.Go(func() {
+		defer close(sent)
 		_, _ = io.Copy(plane, c)
 		plane.Close()
 	})
-	_, _ = io.Copy(c, io.TeeReader(plane, w))
+	// A client that is gone takes no more, but what it said last still goes on.
+	if _, err := io.Copy(c, io.TeeReader(plane, w)); err == nil {
+		c.Close()
+	}
+	<-sent
 }
 
 // Write implements io.Writer.
