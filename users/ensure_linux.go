@@ -12,6 +12,14 @@ import (
 // instead is what helps where no account can be made.
 const instead = "put the account into the node's image (useradd -m " + Name + "), or have the session document name another one (runAsEnabled, runAsDefaultUser)"
 
+// enter has nothing to give back: no session holds the account.
+func (l *Local) enter(ctx context.Context, w Wish) (Account, func() error, error) {
+	a, err := l.ensure(ctx, w)
+	return a, func() error { return nil }, err
+}
+
+func (l *Local) settle(context.Context) error { return nil }
+
 func (l *Local) ensure(ctx context.Context, w Wish) (Account, error) {
 	// The account before what is remembered of it: see record.Making.
 	a, err := l.lookup(ctx, Name)

@@ -1,6 +1,7 @@
 package users_test
 
 import (
+	"log/slog"
 	"os"
 	"testing"
 
@@ -24,5 +25,5 @@ func TestReal(t *testing.T) {
 	if os.Getenv("SSMAGENT_FRESH_ROOT") == "" {
 		t.Skip("makes a real account: make test-install runs it in a root of its own")
 	}
-	userstest.Run(t, users.New(secfile.OS(), t.TempDir()))
+	userstest.Run(t, users.New(secfile.OS(), t.TempDir(), slog.New(slog.DiscardHandler)))
 }

@@ -5,6 +5,7 @@ package users
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"unicode"
@@ -48,12 +49,15 @@ type Wish struct {
 type Local struct {
 	fs  fsys.FS
 	dir string
+	log *slog.Logger
 	sys system
 }
 
 // New returns the accounts of this machine. dir is the agent's data directory:
 // what was made is remembered there, and one process makes something at a time.
-func New(fs fsys.FS, dir string) *Local { return &Local{fs: fs, dir: dir, sys: thisSystem()} }
+func New(fs fsys.FS, dir string, log *slog.Logger) *Local {
+	return &Local{fs: fs, dir: dir, log: log, sys: thisSystem()}
+}
 
 // Switches says whether we may run processes as others than ourselves.
 func (l *Local) Switches() bool { return switches() }
@@ -70,11 +74,21 @@ func (l *Local) Lookup(ctx context.Context, name string) (Account, error) {
 	return l.lookup(ctx, name)
 }
 
-// Ensure finds the account Name, and makes it as w says when there is none:
-// with its home, without a password. It finishes what a killed process left
-// half done, and touches nothing else that is there: what an administrator
-// changed or removed stays so.
-func (l *Local) Ensure(ctx context.Context, w Wish) (Account, error) { return l.ensure(ctx, w) }
+// Enter finds the account Name for a session that begins, and makes it as w
+// says when there is none: with its home, without a password that anybody
+// knows. It finishes what a killed process left half done, and touches nothing
+// else that is there: what an administrator changed or removed stays so.
+//
+// leave is called once, when the session's last process has ended. On Windows
+// the account's token is valid until then, and when no session is left on this
+// machine the account is disabled. Without an error leave is never nil.
+func (l *Local) Enter(ctx context.Context, w Wish) (a Account, leave func() error, err error) {
+	return l.enter(ctx, w)
+}
+
+// Settle does what the leave of killed processes would have done, where no
+// session is left; it is for the agent's start and for sessions that were lost.
+func (l *Local) Settle(ctx context.Context) error { return l.settle(ctx) }
 
 // StartDir is where processes of the account begin: at home, or at the root
 // where it has none that it may enter.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -33,7 +34,7 @@ func newBed(t *testing.T) *bed {
 	if os.Geteuid() == 0 {
 		b.owner = "41000"
 	}
-	b.Local = &Local{fs: secfile.OS(), dir: b.in("data"), sys: system{etc: b.in("etc"), path: b.in("bin")}}
+	b.Local = &Local{fs: secfile.OS(), log: slog.New(slog.DiscardHandler), dir: b.in("data"), sys: system{etc: b.in("etc"), path: b.in("bin")}}
 	for _, dir := range []string{"data", "bin", "etc/default", "etc/sudoers.d", "home"} {
 		if err := os.MkdirAll(b.in(dir), 0o755); err != nil {
 			t.Fatal(err)
@@ -97,7 +98,7 @@ func (b *bed) calls(name string) (calls []string) {
 
 func (b *bed) ensured(w Wish) Account {
 	b.t.Helper()
-	a, err := b.Ensure(b.t.Context(), w)
+	a, err := b.ensure(b.t.Context(), w)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -317,7 +318,7 @@ func TestKilledMaker(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			if _, err := b.Ensure(t.Context(), Wish{Sudo: true, Groups: []string{"wheel"}}); err != nil {
+			if _, err := b.ensure(t.Context(), Wish{Sudo: true, Groups: []string{"wheel"}}); err != nil {
 				t.Error(err)
 			}
 			var st unix.Stat_t
@@ -381,7 +382,7 @@ func TestFailures(t *testing.T) {
 			t.Parallel()
 			b := newBed(t)
 			tc.change(b)
-			_, err := b.Ensure(t.Context(), tc.wish)
+			_, err := b.ensure(t.Context(), tc.wish)
 			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("error %v, want %q", err, tc.want)
 			}
@@ -463,7 +464,7 @@ func TestHomeOfRoot(t *testing.T) {
 		if err := os.Mkdir(b.in(dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		_, err := b.Ensure(t.Context(), Wish{Home: b.in(dir)})
+		_, err := b.ensure(t.Context(), Wish{Home: b.in(dir)})
 		var st unix.Stat_t
 		if serr := unix.Stat(b.in(dir), &st); serr != nil {
 			t.Fatal(serr)

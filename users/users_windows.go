@@ -41,9 +41,11 @@ func (l *Local) lookup(_ context.Context, name string) (Account, error) {
 	return Account{Name: u.Username, Home: u.HomeDir}, nil
 }
 
-func (l *Local) ensure(context.Context, Wish) (Account, error) {
-	return Account{}, fmt.Errorf("make the account %s: making accounts on Windows is not there yet; sessions run as whoever started the agent: %w", Name, errors.ErrUnsupported)
+func (l *Local) enter(context.Context, Wish) (Account, func() error, error) {
+	return Account{}, nil, fmt.Errorf("make the account %s: making accounts on Windows is not there yet; sessions run as whoever started the agent: %w", Name, errors.ErrUnsupported)
 }
+
+func (l *Local) settle(context.Context) error { return nil }
 
 func (a Account) enters(dir string) bool {
 	fi, err := os.Stat(dir)

@@ -63,6 +63,9 @@ type Machine struct {
 	// not answered.
 	Listen    func(path string) (net.Listener, error)
 	CheckPeer func(net.Conn) error
+	// Settle is that of users.Local, for an agent that runs sessions as others;
+	// nil: it does not.
+	Settle func(context.Context) error
 	// Network is network.Changes; nil: nobody tells of the network.
 	Network func(ctx context.Context) (<-chan struct{}, error)
 	// Reboot restarts the machine, soon, and returns; nil: it cannot be.

@@ -60,6 +60,7 @@ func (m *Manager) serve(ctx context.Context, e *entry) (Result, error) {
 	if !errors.Is(err, errLost) {
 		return Result{}, err
 	}
+	m.settle(ctx)
 	r := e.outcome()
 	if r.LogPending {
 		return m.handOn(ctx, e, r)

@@ -58,6 +58,9 @@ type Options struct {
 	Start      func(proc.Spec) (proc.Process, error)
 	Find       func(proc.ID) (proc.Process, error)
 	Dial       func(ctx context.Context, path string) (net.Conn, error)
+	// Settle gives back what ended workers had of the machine's accounts and
+	// were killed before they could; nil: nothing is to be given back.
+	Settle func(context.Context) error
 }
 
 // Manager starts sessions and sees them through. Its methods are safe together.
@@ -129,10 +132,20 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.live[e.req.ID] = e
 		m.wg.Go(func() { m.attend(ctx, e) })
 	}
+	m.wg.Go(func() { m.settle(ctx) }) // for workers of earlier agents
 	m.mu.Unlock()
 	close(m.ready)
 	<-ctx.Done()
 	return nil
+}
+
+func (m *Manager) settle(ctx context.Context) {
+	if m.opt.Settle == nil {
+		return
+	}
+	if err := m.opt.Settle(ctx); err != nil {
+		m.log.Error("give back the accounts of sessions that are over", "error", err)
+	}
 }
 
 // recover reads the sessions that an earlier agent left.

@@ -17,6 +17,7 @@ type Fake struct {
 	Me       users.Account
 	Stranger bool // we may not run processes as others
 	Fails    error
+	Left     func() error // called by leave; nil: nothing
 
 	making sync.Mutex
 
@@ -66,8 +67,20 @@ func (f *Fake) Lookup(_ context.Context, name string) (users.Account, error) {
 	return a, nil
 }
 
-// Ensure makes the account as a system would, or Fails.
-func (f *Fake) Ensure(ctx context.Context, w users.Wish) (users.Account, error) {
+// Enter makes the account as a system would, or Fails.
+func (f *Fake) Enter(ctx context.Context, w users.Wish) (users.Account, func() error, error) {
+	leave := f.Left
+	if leave == nil {
+		leave = func() error { return nil }
+	}
+	a, err := f.ensure(ctx, w)
+	if err != nil {
+		return users.Account{}, nil, err
+	}
+	return a, leave, nil
+}
+
+func (f *Fake) ensure(ctx context.Context, w users.Wish) (users.Account, error) {
 	f.making.Lock()
 	defer f.making.Unlock()
 	if a, err := f.Lookup(ctx, users.Name); err == nil || f.Fails != nil {

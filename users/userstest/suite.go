@@ -17,7 +17,7 @@ type Accounts interface {
 	Self() (users.Account, error)
 	LoginPath(a users.Account) string
 	Lookup(ctx context.Context, name string) (users.Account, error)
-	Ensure(ctx context.Context, w users.Wish) (users.Account, error)
+	Enter(ctx context.Context, w users.Wish) (a users.Account, leave func() error, err error)
 }
 
 // Run tests accounts among which are "ada" and "toor", who is root too, and not
@@ -44,8 +44,13 @@ func Run(t *testing.T, all Accounts) {
 	var wg sync.WaitGroup
 	for i := range made {
 		wg.Go(func() {
-			var err error
-			if made[i], err = all.Ensure(t.Context(), w); err != nil {
+			a, leave, err := all.Enter(t.Context(), w)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			made[i] = a
+			if err := leave(); err != nil {
 				t.Error(err)
 			}
 		})

@@ -21,6 +21,7 @@ import (
 	"ssmagent/platform/secfile"
 	"ssmagent/platform/watch"
 	"ssmagent/service"
+	"ssmagent/users"
 )
 
 // agentUserAgent is what the agent calls itself to the services.
@@ -41,7 +42,7 @@ func serveAgent(_ context.Context, s streams, f *agentFlags) int {
 	level.Set(firstLevel())
 	log, closeLog := agentLog(s, p.Logs, level)
 	defer closeLog()
-	m, err := machine(f.root, p)
+	m, err := machine(f.root, p, log)
 	if err != nil {
 		s.failf("amazon-ssm-agent", "%v", err)
 		return exitFailed
@@ -64,20 +65,20 @@ func serveAgent(_ context.Context, s streams, f *agentFlags) int {
 }
 
 // machine is this one.
-func machine(root string, p platform.Paths) (agent.Machine, error) {
+func machine(root string, p platform.Paths, log *slog.Logger) (agent.Machine, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return agent.Machine{}, fmt.Errorf("find this program: %w", err)
 	}
-	restart := reboot.Machine
-	if root != "" { // nothing outside of it is changed, least of all this
-		restart = reboot.Below(root)
+	restart, settle := reboot.Machine, users.New(secfile.OS(), p.Data, log).Settle
+	if root != "" { // nothing outside of it is changed, least of all these
+		restart, settle = reboot.Below(root), nil
 	}
 	return agent.Machine{
 		Info: platform.Read, Paths: p, FS: fileSystem(root), Lock: secfile.Lock, Hardware: fingerprint.Read, Ambient: ambient, Cloud: connect.Cloud(),
 		User: userName(), Executable: exe, Given: os.Getenv("CREDENTIALS_DIRECTORY"), Env: workerEnv(p.Logs), Stderr: os.Stderr,
 		Start: starter(root), Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Listen: ipc.Listen, CheckPeer: ipc.CheckPeer, Reboot: restart, Watch: watch.Dir,
-		Network: network.Changes, SharedCredentials: sharedCredentials(root),
+		Network: network.Changes, SharedCredentials: sharedCredentials(root), Settle: settle,
 	}, nil
 }
 

@@ -37,11 +37,12 @@ func sessionWorker(ctx context.Context, s streams, args []string) int {
 		s.failf("ssm-session-worker", "find this program: %v", err)
 		return exitFailed
 	}
+	log := workerLog(s, session.WorkerName)
 	return worker.Main(ctx, args, worker.Deps{
 		FS: secfile.OS(), Stdin: pollable(os.Stdin), Stdout: pollable(os.Stdout), Stderr: s.err,
-		Log: workerLog(s, session.WorkerName), Clock: clock.Real{}, Lock: secfile.Lock,
+		Log: log, Clock: clock.Real{}, Lock: secfile.Lock,
 		Listen: ipc.Listen, Start: proc.Start, Screen: shell.OpenScreen, Executable: exe, Env: os.Environ(),
-		Accounts: func(data string) worker.Accounts { return users.New(secfile.OS(), data) }, PowerShell: powerShell(), Program: findProgram, Lookup: lookup, Dial: dial,
+		Accounts: func(data string) worker.Accounts { return users.New(secfile.OS(), data, log) }, PowerShell: powerShell(), Program: findProgram, Lookup: lookup, Dial: dial,
 	})
 }
 

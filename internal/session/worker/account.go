@@ -25,12 +25,13 @@ func (h *held) account(life context.Context, all Accounts, elevated bool) (users
 		return all.Self()
 	case elevated || n.Container:
 		return h.invoker(all)
-	case bool(h.req.Inputs.RunAsEnabled):
+	case bool(h.req.Inputs.RunAsEnabled) && h.PowerShell == "": // Windows has no RunAs: stock agents pass over it
 		return h.runAs(life, all)
 	case n.AsInvoker || !all.Switches():
 		return h.invoker(all)
 	}
-	a, err := all.Ensure(life, n.User)
+	a, leave, err := all.Enter(life, n.User)
+	h.leaveAccount = leave
 	if errors.Is(err, users.ErrRoot) {
 		err = fmt.Errorf("%w, which a session must not have; give it others", err)
 	}

@@ -1,6 +1,8 @@
 package worker_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -79,6 +81,23 @@ func TestAccountOfAgent(t *testing.T) {
 			l.ended("Success", "")
 		})
 	}
+}
+
+// TestAccountLeft: a session that entered an account leaves it, also when its
+// program never ran, and accounts are settled at the agent's start and after the
+// end of a worker, which may have been killed before.
+func TestAccountLeft(t *testing.T) {
+	l := newLab(t)
+	left := filepath.Join(t.TempDir(), "left")
+	l.env = append(l.env, "TEST_LEFT="+left)
+	asRoot(l)
+	m, _ := l.agent()
+	l.order(m, commands(mgs.SessionNonInteractiveCommands, `{"commands":"echo 'x"}`))
+	l.ended("Failed", "not closed")
+	if _, err := os.Stat(left); err != nil {
+		t.Error("the account was not left: ", err)
+	}
+	eventually(t, "nothing was settled", func() bool { return l.settled.Load() >= 2 })
 }
 
 // TestLoginShell: with LoginShells sessions have the account's shell as a login

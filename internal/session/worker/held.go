@@ -27,6 +27,8 @@ type held struct {
 	*served
 	proc *terminal.Process
 	spec terminal.Spec // what it is to run
+	// leaveAccount gives the account back; nil: it was not entered.
+	leaveAccount func() error
 }
 
 // start starts that process, and finds out what it is to run once the client is
@@ -102,14 +104,19 @@ func (h *held) attend(ctx, life context.Context, print, input func(life context.
 	return mgs.Exit{Code: exit.Code, Signal: exit.Number, Name: exit.Name}, false, nil
 }
 
-// release ends the process.
+// release ends the process, and then leaves the account that it ran as.
 func (h *held) release() {
-	if h.proc == nil {
+	if h.proc != nil {
+		ctx, done := context.WithTimeout(context.Background(), closeWithin)
+		defer done()
+		if err := h.proc.Close(ctx); err != nil {
+			h.log.Warn("end the process that held the session's program", "error", err)
+		}
+	}
+	if h.leaveAccount == nil {
 		return
 	}
-	ctx, done := context.WithTimeout(context.Background(), closeWithin)
-	defer done()
-	if err := h.proc.Close(ctx); err != nil {
-		h.log.Warn("end the process that held the session's program", "error", err)
+	if err := h.leaveAccount(); err != nil {
+		h.log.Error("leave the session's account", "error", err)
 	}
 }

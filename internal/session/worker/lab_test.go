@@ -59,6 +59,9 @@ func testAccounts(string) worker.Accounts {
 	if os.Getenv("TEST_ACCOUNT") == "none" {
 		f.Fails = errors.New("make the account ssm-user: neither useradd nor BusyBox's adduser is here")
 	}
+	if file := os.Getenv("TEST_LEFT"); file != "" {
+		f.Left = func() error { return os.WriteFile(file, nil, 0o600) }
+	}
 	p := proc.Principal{Set: true, UID: 60001, GID: 60002, Groups: []uint32{60002, 60003}}
 	f.Add(users.Account{Name: "ada", Home: "/tmp", Shell: os.Getenv("TEST_LOGIN"), Principal: p})
 	f.Add(users.Account{Name: "toor", Home: "/", Principal: proc.Principal{Set: true, GID: 5}})
@@ -125,6 +128,7 @@ type lab struct {
 	s3       string // URL
 
 	started chan proc.Process
+	settled atomic.Int32 // times that accounts were given back
 }
 
 func newLab(t *testing.T) *lab {
@@ -164,6 +168,7 @@ func (l *lab) agent() (m *session.Manager, stop func()) {
 			return p, err
 		},
 		Find: proc.Find, Dial: ipc.Dial, Audit: l.trail(),
+		Settle: func(context.Context) error { l.settled.Add(1); return nil },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan struct{})

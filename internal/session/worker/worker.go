@@ -30,7 +30,9 @@ type Accounts interface {
 	// LoginPath is PATH of the account's login shells.
 	LoginPath(a users.Account) string
 	Lookup(ctx context.Context, name string) (users.Account, error)
-	Ensure(ctx context.Context, w users.Wish) (users.Account, error)
+	// Enter is the account of sessions; leave is called when the session's last
+	// process has ended.
+	Enter(ctx context.Context, w users.Wish) (a users.Account, leave func() error, err error)
 }
 
 // Deps is what a worker needs of the machine.
