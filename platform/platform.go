@@ -5,7 +5,7 @@ package platform
 // Info describes the machine for health pings and preconditions. A member that
 // could not be determined is empty.
 type Info struct {
-	Type         string // "Linux" or "Windows", as PlatformType on the wire
+	Type         string // "Linux", "Windows" or "MacOS", as PlatformType on the wire
 	Name         string // "Debian GNU/Linux"
 	Version      string // "12"
 	ComputerName string

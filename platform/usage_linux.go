@@ -1,27 +1,20 @@
 package platform
 
 import (
-	"fmt"
-	"math"
 	"os"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
-func self() (u Usage) {
-	if entries, err := os.ReadDir("/proc/self/fd"); err == nil {
-		u.Files = len(entries) - 1 // one is the directory itself
+// descriptors is the directory of this process's open files.
+const descriptors = "/proc/self/fd"
+
+func resident() int64 {
+	text, err := readSmall("/proc/self/statm")
+	if err != nil {
+		return 0
 	}
-	var limit unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil && limit.Cur < math.MaxInt32 {
-		u.FileLimit = int(limit.Cur)
-	}
-	if text, err := readSmall("/proc/self/statm"); err == nil {
-		u.Resident = residentPages(text) * int64(os.Getpagesize())
-	}
-	return u
+	return residentPages(text) * int64(os.Getpagesize())
 }
 
 // residentPages is the second field of statm (proc(5)).
@@ -35,17 +28,4 @@ func residentPages(statm string) int64 {
 		return 0
 	}
 	return n
-}
-
-func spaceAt(path string) (Space, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(path, &st); err != nil {
-		return Space{}, fmt.Errorf("space at %s: %w", path, err)
-	}
-	block := int64(st.Bsize) //nolint:unconvert // 32 bits on 32-bit machines
-	s := Space{Free: int64(st.Bavail) * block, Total: int64(st.Blocks) * block, FreeFiles: int64(st.Ffree)}
-	if st.Files == 0 { // btrfs and the like make inodes as they are needed
-		s.FreeFiles = -1
-	}
-	return s, nil
 }

@@ -1,6 +1,7 @@
 // Package ipc is the seam for local conversation between our own processes: a
-// stream socket with a name in the file system (Linux: a unix socket, 0600 in
-// a 0700 directory; Windows: a named pipe for SYSTEM and Administrators).
+// stream socket with a name in the file system (Linux and macOS: a unix socket,
+// 0600 in a 0700 directory; Windows: a named pipe for SYSTEM and
+// Administrators).
 package ipc
 
 import (
@@ -10,7 +11,8 @@ import (
 
 // Listen listens at path (Windows derives the pipe's name from it). A left-over
 // socket that nobody serves is replaced. The path may be longer than the
-// system's limit for socket addresses. Closing removes the socket.
+// system's limit for socket addresses, but not on macOS. Closing removes the
+// socket.
 func Listen(path string) (net.Listener, error) { return listen(path) }
 
 // Dial connects to path.

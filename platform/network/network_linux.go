@@ -1,46 +1,20 @@
 package network
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// changes listens to the kernel's routing messages. What they say does not
-// matter; that they came does, and so does that some were lost (ENOBUFS).
-func changes(ctx context.Context) (<-chan struct{}, error) {
+// routing is a netlink socket that hears of links, addresses and routes.
+func routing() (int, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
-		return nil, fmt.Errorf("watch the network: %w", err)
+		return -1, err
 	}
-	f := os.NewFile(uintptr(fd), "netlink")
 	const groups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
-		_ = f.Close() // nothing was read
-		return nil, fmt.Errorf("watch the network: %w", err)
+		return -1, errors.Join(err, unix.Close(fd))
 	}
-	news := make(chan struct{}, 1)
-	stop := context.AfterFunc(ctx, func() { _ = f.Close() })
-	go func() {
-		defer close(news)
-		defer func() {
-			if stop() {
-				_ = f.Close() // it told no more by itself
-			}
-		}()
-		buf := make([]byte, os.Getpagesize())
-		for {
-			if _, err := f.Read(buf); err != nil && !errors.Is(err, unix.ENOBUFS) {
-				return
-			}
-			select {
-			case news <- struct{}{}:
-			default:
-			}
-		}
-	}()
-	return news, nil
+	return fd, nil
 }

@@ -1,3 +1,5 @@
+//go:build unix
+
 package reboot
 
 func commands() [][]string { return [][]string{{"/sbin/shutdown", "-r", "+1"}} }
