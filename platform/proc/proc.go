@@ -15,7 +15,7 @@ var ErrGone = errors.New("process is gone")
 
 // Principal names who a process runs as. The zero value is ourselves.
 type Principal struct {
-	// UID, GID and Groups on Linux, when Set.
+	// UID, GID and Groups on Unix, when Set.
 	Set      bool
 	UID, GID uint32
 	Groups   []uint32
@@ -99,14 +99,20 @@ func Start(s Spec) (Process, error) { return start(s) }
 // Find returns the running process of id, or ErrGone.
 func Find(id ID) (Process, error) { return find(id) }
 
+// AwaitExit waits until a child of ours has ended, and leaves it to be reaped:
+// until then nobody else gets its number. Not on Windows.
+func AwaitExit(pid int) (State, error) { return awaitExit(pid) }
+
 // BecomeSubreaper makes orphaned descendants of ours children of ours (Linux
-// PR_SET_CHILD_SUBREAPER; on Windows jobs do this and it does nothing).
+// PR_SET_CHILD_SUBREAPER; on Windows jobs do this and it does nothing; on macOS
+// nothing does, but the orphans of a session that we lead are found).
 func BecomeSubreaper() error { return becomeSubreaper() }
 
 // Imprint takes down what children of ours inherit and others can change:
 // limits, control group, priorities, processors, directory. asThen says whether
 // it still is so, and whether we have no child, not even one that has ended: of
-// a subreaper then nothing descends. On Windows it is not known, and false.
+// a subreaper then nothing descends. Elsewhere than on Linux it is not known,
+// and false.
 func Imprint() (asThen func() bool) { return imprint() }
 
 // Descendants lists the processes that descend from ours now, ours excluded.

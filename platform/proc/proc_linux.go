@@ -1,144 +1,72 @@
 package proc
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
-	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// process is a child, or one that was found again.
-type process struct {
-	id    ID
-	child bool
-	group bool     // it heads its process group
-	pidfd *os.File // nil on kernels without
+// handle is a pidfd, or nil on kernels without.
+type handle struct{ pidfd *os.File }
 
-	once sync.Once
-	done chan struct{}
-
-	mu     sync.Mutex // guards what follows, and the pid against being reaped while signalled
-	reaped bool
-	state  State
-	err    error
-	usage  time.Duration
-}
-
-func start(s Spec) (Process, error) {
-	attr, closeFiles, err := attributes(s)
-	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", s.Path, err)
-	}
-	defer closeFiles()
+// handles has a child that is going to be started come with its handle.
+func handles(attr *syscall.SysProcAttr) (take func(pid int) handle) {
 	pidfd := -1
-	attr.Sys.PidFD = &pidfd
-	// Descriptors that we were born with (a worker's own) stay with us.
-	if err := closeOnExec(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", s.Path, err)
-	}
-	pid, err := fork(s, attr)
-	runtime.KeepAlive(s)
-	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", s.Path, describe(s, err))
-	}
-	p := &process{child: true, group: s.Group || s.Session, done: make(chan struct{})}
-	p.id.PID = pid
-	p.pidfd = pollable(pidfd, pid)
-	st, err := readStat(pid)
-	if err != nil {
-		_ = p.Kill()
-		_, _ = p.Wait(context.Background())
-		return nil, fmt.Errorf("start %s: its start time: %w", s.Path, err)
-	}
-	p.id.Start = st.start
-	if s.Scope != "" {
-		enter(s.Scope, pid)
-	}
-	return p, nil
+	attr.PidFD = &pidfd
+	return func(pid int) handle { return handle{pollable(pidfd, pid)} }
 }
 
-// describe tells apart what execve's ENOENT leaves open.
-func describe(s Spec, err error) error {
-	if errors.Is(err, unix.ENOENT) {
-		if s.Dir != "" {
-			if _, serr := os.Stat(s.Dir); serr != nil {
-				return fmt.Errorf("working directory: %w", serr)
-			}
-		}
-		if _, serr := os.Stat(s.Path); serr == nil {
-			return fmt.Errorf("the interpreter it names does not exist: %w", err)
-		}
-	}
-	return err
-}
-
-func attributes(s Spec) (*syscall.ProcAttr, func(), error) {
-	sys := &syscall.SysProcAttr{Setsid: s.Session, Setpgid: s.Group && !s.Session}
+// grasp is the handle of a process that may not be ours.
+func grasp(pid int) (handle, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
 	switch {
-	case s.Principal.Token != 0:
-		return nil, nil, fmt.Errorf("tokens exist on Windows only: %w", errors.ErrUnsupported)
-	case s.Path == "" || s.Path[0] != '/':
-		return nil, nil, fmt.Errorf("path %q is not absolute", s.Path)
-	case len(s.Args) == 0:
-		return nil, nil, errors.New("no argv[0] given")
+	case errors.Is(err, unix.ESRCH), errors.Is(err, unix.EINVAL):
+		return handle{}, ErrGone
+	case err != nil:
+		return handle{}, nil
 	}
-	sys.Credential = credential(s.Principal)
-	files, closeFiles, err := stdio(s)
+	return handle{pollable(fd, pid)}, nil
+}
+
+// pollable makes a pidfd one that the runtime's poller waits for, so that a
+// waiting goroutine costs no thread. Kernels before 5.3 have none: nil.
+func pollable(fd, pid int) *os.File {
+	if fd < 0 {
+		var err error
+		if fd, err = unix.PidfdOpen(pid, 0); err != nil {
+			return nil
+		}
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil
+	}
+	return os.NewFile(uintptr(fd), "pidfd")
+}
+
+func (h handle) close() {
+	if h.pidfd != nil {
+		h.pidfd.Close()
+	}
+}
+
+// send is false without a handle that could.
+func (h handle) send(sig unix.Signal) (sent bool, err error) {
+	if h.pidfd == nil {
+		return false, nil
+	}
+	raw, err := h.pidfd.SyscallConn()
 	if err != nil {
-		return nil, nil, err
+		return true, err
 	}
-	env := s.Env
-	if env == nil {
-		env = []string{}
+	if cerr := raw.Control(func(fd uintptr) { err = unix.PidfdSendSignal(int(fd), sig, nil, 0) }); cerr != nil {
+		return true, cerr
 	}
-	return &syscall.ProcAttr{Dir: s.Dir, Env: env, Files: files, Sys: sys}, closeFiles, nil
-}
-
-// credential is nil when p is what we are: changing to it takes rights that we
-// may not have.
-func credential(p Principal) *syscall.Credential {
-	if !p.Set {
-		return nil
-	}
-	same := int(p.UID) == os.Geteuid() && int(p.GID) == os.Getegid()
-	if same && p.Groups == nil && p.UID != 0 {
-		return nil
-	}
-	return &syscall.Credential{Uid: p.UID, Gid: p.GID, Groups: p.Groups}
-}
-
-func stdio(s Spec) (files []uintptr, closeFiles func(), err error) {
-	closeFiles = func() {}
-	var null *os.File
-	add := func(f *os.File) {
-		if f == nil {
-			f = null
-		}
-		files = append(files, f.Fd())
-	}
-	if s.Stdin == nil || s.Stdout == nil || s.Stderr == nil {
-		if null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
-			return nil, nil, err
-		}
-		closeFiles = func() { null.Close() }
-	}
-	add(s.Stdin)
-	add(s.Stdout)
-	add(s.Stderr)
-	for _, f := range s.ExtraFiles {
-		if f == nil {
-			closeFiles()
-			return nil, nil, errors.New("a nil among ExtraFiles")
-		}
-		files = append(files, f.Fd())
-	}
-	return files, closeFiles, nil
+	return true, err
 }
 
 // fork starts the child. A umask belongs to the whole process, but a thread
@@ -164,193 +92,15 @@ func fork(s Spec, attr *syscall.ProcAttr) (int, error) {
 	return pid, err
 }
 
-// closeOnExec marks every descriptor but the standard ones.
+// descriptorDir lists our descriptors.
+const descriptorDir = "/proc/self/fd"
+
 func closeOnExec() error {
 	err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
-	if err == nil {
-		return nil
+	if err != nil { // kernels before 5.11
+		err = markDescriptors()
 	}
-	// Kernels before 5.11.
-	dir, err := os.Open("/proc/self/fd")
-	if err != nil {
-		return fmt.Errorf("find our descriptors: %w", err)
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return fmt.Errorf("find our descriptors: %w", err)
-	}
-	for _, name := range names {
-		if fd, ok := number(name); ok && fd > 2 {
-			unix.CloseOnExec(fd)
-		}
-	}
-	return nil
-}
-
-// pollable makes a pidfd one that the runtime's poller waits for, so that a
-// waiting goroutine costs no thread. Kernels before 5.3 have none: nil.
-func pollable(fd, pid int) *os.File {
-	if fd < 0 {
-		var err error
-		if fd, err = unix.PidfdOpen(pid, 0); err != nil {
-			return nil
-		}
-	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		unix.Close(fd)
-		return nil
-	}
-	return os.NewFile(uintptr(fd), "pidfd")
-}
-
-func find(id ID) (Process, error) {
-	// The descriptor first: then the start time proves that it is of the right one.
-	fd, err := unix.PidfdOpen(id.PID, 0)
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
-		return nil, ErrGone
-	}
-	p := &process{id: id, done: make(chan struct{})}
-	if err == nil {
-		p.pidfd = pollable(fd, id.PID)
-	}
-	st, err := readStat(id.PID)
-	if err != nil || st.start != id.Start || st.dead() {
-		p.close()
-		if err != nil && !gone(err) {
-			return nil, fmt.Errorf("find process %d: %w", id.PID, err)
-		}
-		return nil, ErrGone
-	}
-	p.group = st.pgrp == id.PID
-	return p, nil
-}
-
-func (p *process) close() {
-	if p.pidfd != nil {
-		p.pidfd.Close()
-	}
-}
-
-// ID implements Process.
-func (p *process) ID() ID { return p.id }
-
-// Wait implements Process.
-func (p *process) Wait(ctx context.Context) (State, error) {
-	p.once.Do(func() { go p.await() })
-	select {
-	case <-p.done:
-		return p.state, p.err
-	case <-ctx.Done():
-		// What has ended already is told in preference.
-		select {
-		case <-p.done:
-			return p.state, p.err
-		default:
-			return State{Code: -1}, ctx.Err()
-		}
-	}
-}
-
-// Usage implements Process.
-func (p *process) Usage() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.usage
-}
-
-// Kill implements Process. What has ended already is no error.
-func (p *process) Kill() error { return p.signal(unix.SIGKILL) }
-
-func (p *process) signal(sig unix.Signal) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.reaped {
-		return nil
-	}
-	err := p.send(sig)
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrClosed) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("send %v to process %d: %w", sig, p.id.PID, err)
-	}
-	return nil
-}
-
-func (p *process) send(sig unix.Signal) error {
-	if p.pidfd == nil {
-		if !p.child && !running(p.id) {
-			return unix.ESRCH
-		}
-		return unix.Kill(p.id.PID, sig)
-	}
-	raw, err := p.pidfd.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var sent error
-	if err := raw.Control(func(fd uintptr) { sent = unix.PidfdSendSignal(int(fd), sig, nil, 0) }); err != nil {
-		return err
-	}
-	return sent
-}
-
-// KillGroup implements Process.
-func (p *process) KillGroup() error {
-	if !p.group {
-		return fmt.Errorf("process %d was started without a group of its own", p.id.PID)
-	}
-	// While the group has members its number is given to no other process; so
-	// if a younger one has it, there is nothing left of ours.
-	if st, err := readStat(p.id.PID); err == nil && st.start != p.id.Start {
-		return nil
-	}
-	if err := unix.Kill(-p.id.PID, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("kill process group %d: %w", p.id.PID, err)
-	}
-	return nil
-}
-
-// Signal implements Process.
-func (p *process) Signal(s Signal) error {
-	number, ok := map[Signal]syscall.Signal{Interrupt: unix.SIGINT, Quit: unix.SIGQUIT, Hangup: unix.SIGHUP}[s]
-	if !ok {
-		return fmt.Errorf("signal %d of process %d is unknown: %w", s, p.id.PID, errors.ErrUnsupported)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.reaped || !running(p.id) {
-		return nil
-	}
-	pid := p.id.PID
-	if p.group {
-		pid = -pid
-	}
-	if err := unix.Kill(pid, number); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("send %v to process %d: %w", number, p.id.PID, err)
-	}
-	return nil
-}
-
-// The real-time signals, as programs number them.
-const (
-	firstRealTime = 34
-	lastRealTime  = 64
-)
-
-func signalOf(text string) (int, string) {
-	for n := syscall.Signal(1); n <= lastRealTime && text != ""; n++ {
-		if n.String() != text {
-			continue
-		}
-		name := unix.SignalName(n)
-		if name == "" && n >= firstRealTime {
-			name = fmt.Sprintf("SIGRTMIN+%d", int(n)-firstRealTime)
-		}
-		return int(n), name
-	}
-	return 0, ""
+	return err
 }
 
 func becomeSubreaper() error {

@@ -277,6 +277,10 @@ func signalOf(string) (int, string) { return 0, "" }
 
 func becomeSubreaper() error { return nil }
 
+func awaitExit(pid int) (State, error) {
+	return State{}, fmt.Errorf("wait for process %d: children are not reaped on Windows: %w", pid, errors.ErrUnsupported)
+}
+
 func reapOrphans() error { return nil }
 
 func self() (ID, error) {

@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// stat is what we need of /proc/PID/stat (proc_pid_stat(5)).
+// stat is what we need of a process; on Linux from /proc/PID/stat
+// (proc_pid_stat(5)).
 type stat struct {
 	pid, ppid, pgrp int
 	state           byte   // field 3
-	start           uint64 // field 22, clock ticks since boot
+	start           uint64 // field 22, clock ticks since boot; on macOS microseconds since 1970
 }
 
 // dead says that it has ended, reaped or not.

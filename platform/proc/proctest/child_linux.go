@@ -1,12 +1,6 @@
 package proctest
 
-import (
-	"fmt"
-	"os"
-	"slices"
-
-	"golang.org/x/sys/unix"
-)
+import "os"
 
 func openDescriptors() []string {
 	entries, err := os.ReadDir("/proc/self/fd")
@@ -22,15 +16,4 @@ func openDescriptors() []string {
 		out = append(out, e.Name()+" "+target)
 	}
 	return out
-}
-
-func umask() string { return fmt.Sprintf("%04o", unix.Umask(0)) }
-
-func groups() (pgid, sid int) {
-	sid, _ = unix.Getsid(0)
-	return unix.Getpgrp(), sid
-}
-
-func sameEnvironment(got, want []string) bool {
-	return slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want)))
 }

@@ -1,14 +1,14 @@
+//go:build unix
+
 package proc
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,25 +16,6 @@ import (
 // gone says that err means that a process ended while it was looked at.
 func gone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
-}
-
-func readStat(pid int) (stat, error) {
-	b, err := readProc(pid, "stat", 4096)
-	if err != nil {
-		return stat{}, err
-	}
-	return parseStat(string(b))
-}
-
-func readProc(pid int, name string, limit int64) ([]byte, error) {
-	// Not os.Open: files in /proc are not worth the poller's attention.
-	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), name)
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit))
 }
 
 // running says whether id runs: there, the same one, and no zombie.
@@ -46,30 +27,6 @@ func running(id ID) bool {
 func self() (ID, error) {
 	st, err := readStat(os.Getpid())
 	return st.id(), err
-}
-
-// processes lists what /proc shows. What ends meanwhile is left out.
-func processes() ([]stat, error) {
-	dir, err := os.Open("/proc")
-	if err != nil {
-		return nil, fmt.Errorf("list processes: %w", err)
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, fmt.Errorf("list processes: %w", err)
-	}
-	var all []stat
-	for _, name := range names {
-		pid, ok := number(name)
-		if !ok {
-			continue
-		}
-		if st, err := readStat(pid); err == nil {
-			all = append(all, st)
-		}
-	}
-	return all, nil
 }
 
 func alive(all []stat) []stat { return slices.DeleteFunc(all, stat.dead) }
@@ -107,9 +64,8 @@ func killMarked(ctx context.Context, name, value string) error {
 			if s.pid == os.Getpid() {
 				return true
 			}
-			// An environment is 6 MB at most (execve(2)).
-			block, err := readProc(s.pid, "environ", 8<<20)
-			return err != nil || !marked(string(block), entry)
+			block, err := environment(s.pid)
+			return err != nil || !marked(block, entry)
 		}), nil
 	})
 }
@@ -176,7 +132,7 @@ func killAll(ctx context.Context, victims []*process) error {
 	}
 	if err := errors.Join(errs...); err != nil {
 		for _, p := range victims {
-			p.close()
+			p.hold.close()
 		}
 		return err
 	}

@@ -1,3 +1,5 @@
+//go:build unix
+
 package shell
 
 import (
@@ -12,13 +14,13 @@ import (
 func explainPTY(err error) error {
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.ENXIO), errors.Is(err, unix.EAGAIN):
-		return fmt.Errorf("open a terminal: no pseudo terminal is free, end other sessions or raise kernel.pty.max (%w): %w", err, ErrExhausted)
+		return fmt.Errorf("open a terminal: no pseudo terminal is free, end other sessions or "+moreTerminals+" (%w): %w", err, ErrExhausted)
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
 		return fmt.Errorf("open a terminal: too many files are open, end other sessions or raise the limit of open files (%w): %w", err, ErrExhausted)
 	case errors.Is(err, unix.ENOMEM):
 		return fmt.Errorf("open a terminal: memory is short, end other programs (%w): %w", err, ErrExhausted)
 	case errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("open a terminal: this system has no pseudo terminals, mount devpts on /dev/pts and provide /dev/ptmx: %w", err)
+		return fmt.Errorf("open a terminal: this system has no pseudo terminals, "+someTerminals+": %w", err)
 	}
 	return fmt.Errorf("open a terminal: %w", err)
 }

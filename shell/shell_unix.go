@@ -1,3 +1,5 @@
+//go:build unix
+
 package shell
 
 import (
@@ -6,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"ssmagent/platform/proc"
@@ -71,7 +72,7 @@ func open(ctx context.Context, s Spec) (Terminal, error) {
 // is held open until then: a program that closes its terminal for a while does
 // not look ended.
 func (t *terminal) waitExit(line *os.File) {
-	state, err := waitNoReap(t.pid)
+	state, err := proc.AwaitExit(t.pid)
 	t.stateMu.Lock()
 	t.state, t.waitErr, t.lost = state, err, hungUp(line)
 	t.stateMu.Unlock()
@@ -168,20 +169,6 @@ func (t *terminal) shut() {
 	_ = t.screen.Close()
 }
 
-// waitNoReap waits until the child pid has ended and leaves it a zombie.
-func waitNoReap(pid int) (proc.State, error) {
-	var info unix.Siginfo
-	for {
-		err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
-		if err == nil {
-			return exitState(&info), nil
-		}
-		if !errors.Is(err, unix.EINTR) {
-			return proc.State{Code: -1, Signal: "unknown"}, fmt.Errorf("wait for process %d: %w", pid, err)
-		}
-	}
-}
-
 // reap takes the zombie away.
 func reap(pid int) {
 	for {
@@ -190,5 +177,3 @@ func reap(pid int) {
 		}
 	}
 }
-
-func signalName(n int32) string { return syscall.Signal(n).String() }

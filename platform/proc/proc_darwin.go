@@ -1,0 +1,60 @@
+package proc
+
+import (
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// handle: there is nothing to hold a process by but its number, which its
+// start time makes sure of.
+type handle struct{}
+
+func handles(*syscall.SysProcAttr) (take func(pid int) handle) {
+	return func(int) handle { return handle{} }
+}
+
+func grasp(pid int) (handle, error) {
+	if pid <= 0 {
+		return handle{}, ErrGone
+	}
+	return handle{}, nil
+}
+
+func (handle) close() {}
+
+func (handle) send(unix.Signal) (sent bool, err error) { return false, nil }
+
+// maskMu guards the process's umask: no thread has one of its own here.
+var maskMu sync.Mutex
+
+// fork starts the child. Files that others make meanwhile get the child's
+// umask; those of ours that matter say their rights and have them checked.
+func fork(s Spec, attr *syscall.ProcAttr) (int, error) {
+	if !s.UmaskSet {
+		return syscall.ForkExec(s.Path, s.Args, attr)
+	}
+	maskMu.Lock()
+	defer maskMu.Unlock()
+	defer unix.Umask(unix.Umask(s.Umask & 0o777))
+	return syscall.ForkExec(s.Path, s.Args, attr)
+}
+
+// descriptorDir lists our descriptors.
+const descriptorDir = "/dev/fd"
+
+func closeOnExec() error { return markDescriptors() }
+
+// enter leaves the process where it is: there is no systemd.
+func enter(string, int) {}
+
+// becomeSubreaper has nothing to do: see processes.
+func becomeSubreaper() error { return nil }
+
+// reapOrphans: launchd collects them.
+func reapOrphans() error { return nil }
+
+// imprint does not know what children inherit: the system does not tell all of
+// it. A worker gets no second job then.
+func imprint() (asThen func() bool) { return func() bool { return false } }
