@@ -10,8 +10,13 @@ import (
 	"time"
 )
 
-// ErrGone says that the process of an ID no longer runs.
-var ErrGone = errors.New("process is gone")
+var (
+	// ErrGone says that the process of an ID no longer runs.
+	ErrGone = errors.New("process is gone")
+	// ErrUnborn says that a process was made and never came to its first
+	// instruction: see Unborn.
+	ErrUnborn = errors.New("a program ended before its first instruction")
+)
 
 // Principal names who a process runs as. The zero value is ourselves.
 type Principal struct {
@@ -19,7 +24,7 @@ type Principal struct {
 	Set      bool
 	UID, GID uint32
 	Groups   []uint32
-	// Token is a primary token on Windows, 0 for none.
+	// Token is one of the account on Windows, 0 for none. It stays the caller's.
 	Token uintptr
 }
 
@@ -28,8 +33,11 @@ type Principal struct {
 type Spec struct {
 	Path string   // absolute path of the executable
 	Args []string // with argv[0]
-	Env  []string // the whole environment; nil means none
-	Dir  string   // working directory; empty means ours
+	// CommandLine is what the program gets instead of Args, on Windows, where
+	// some take theirs apart in ways of their own.
+	CommandLine string
+	Env         []string // the whole environment; nil means none
+	Dir         string   // working directory; empty means ours
 	// Stdin, Stdout and Stderr are handed to the child; nil is the null device.
 	Stdin, Stdout, Stderr *os.File
 	ExtraFiles            []*os.File // become descriptors 3, 4, …
@@ -43,6 +51,10 @@ type Spec struct {
 	// Session makes it a session leader without a terminal (setsid), so
 	// that it outlives ours. Windows: breaks away from our job.
 	Session bool
+	// Tethered has all that the process starts end when it does, and it when we
+	// do, however that is: Wait returns when nothing of it runs any more. It has
+	// no console. Windows only.
+	Tethered bool
 	// Scope names a job object for the child and all it starts, or a systemd
 	// scope: in the background, and only where systemd runs and hears us.
 	// Empty for none.
@@ -75,6 +87,11 @@ const (
 // SignalOf is the number and the name, such as SIGKILL, of the signal that
 // ended a process; 0 when it exited, or when the system does not tell.
 func SignalOf(s State) (number int, name string) { return signalOf(s.Signal) }
+
+// Unborn is an error wrapping ErrUnborn, and saying why, when s is how the
+// system ends what it could start but not bring to life; nil otherwise, and
+// always on Unix, where such a start fails.
+func Unborn(s State) error { return unborn(s) }
 
 // Process is a started or re-found process. Wait may be called by several
 // goroutines; each gets the state (a re-found process that is no child of ours
@@ -126,6 +143,13 @@ func KillDescendants(ctx context.Context, keep []ID) error { return killDescenda
 // KillMarked ends every process (not ours) whose environment has the entry
 // "name=value": what a lost worker left behind. Needs the rights to read it.
 func KillMarked(ctx context.Context, name, value string) error { return killMarked(ctx, name, value) }
+
+// PipeTo is a pipe to a process that is to be started: theirs is for the Spec,
+// and to be closed once it has started. ours has deadlines.
+func PipeTo() (ours, theirs *os.File, err error) { return pipeTo() }
+
+// PipeFrom is PipeTo for what the process writes.
+func PipeFrom() (ours, theirs *os.File, err error) { return pipeFrom() }
 
 // Self is our own ID, for others to find us by.
 func Self() (ID, error) { return self() }

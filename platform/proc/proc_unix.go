@@ -79,11 +79,17 @@ func describe(s Spec, err error) error {
 	return err
 }
 
+func unborn(State) error { return nil }
+
 func attributes(s Spec) (*syscall.ProcAttr, func(), error) {
 	sys := &syscall.SysProcAttr{Setsid: s.Session, Setpgid: s.Group && !s.Session}
 	switch {
 	case s.Principal.Token != 0:
 		return nil, nil, fmt.Errorf("tokens exist on Windows only: %w", errors.ErrUnsupported)
+	case s.Tethered:
+		return nil, nil, fmt.Errorf("processes are tethered to ours on Windows only: %w", errors.ErrUnsupported)
+	case s.CommandLine != "":
+		return nil, nil, fmt.Errorf("command lines exist on Windows only, give arguments: %w", errors.ErrUnsupported)
 	case s.Path == "" || s.Path[0] != '/':
 		return nil, nil, fmt.Errorf("path %q is not absolute", s.Path)
 	case len(s.Args) == 0:

@@ -12,16 +12,19 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/windows"
+
+	"ssmagent/platform/job"
 )
 
-// killedCode is the exit code of what we end; Windows has no signals.
-const killedCode = 1
+// emptyWithin bounds the wait for what a tethered process leaves when it ends.
+const emptyWithin = 5 * time.Second
 
 type process struct {
-	id     ID
-	handle windows.Handle
-	job    windows.Handle // 0 for none
-	group  bool
+	id       ID
+	handle   windows.Handle
+	job      *job.Job // nil for none
+	group    bool
+	tethered bool
 
 	once sync.Once
 	done chan struct{}
@@ -34,7 +37,7 @@ type process struct {
 }
 
 func start(s Spec) (Process, error) {
-	p, err := create(s)
+	p, err := begun(system(), s)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", s.Path, err)
 	}
@@ -51,79 +54,89 @@ func check(s Spec) error {
 		return fmt.Errorf("uid and gid exist on Linux only, give a token: %w", errors.ErrUnsupported)
 	case !filepath.IsAbs(s.Path):
 		return fmt.Errorf("path %q is not absolute", s.Path)
-	case len(s.Args) == 0:
+	case len(s.Args) == 0 && s.CommandLine == "":
 		return errors.New("no argv[0] given")
+	case s.Tethered && s.Session:
+		return errors.New("a process cannot both outlive ours and end with it")
 	}
 	return nil
 }
 
-func create(s Spec) (*process, error) {
+func begun(sys calls, s Spec) (*process, error) {
 	if err := check(s); err != nil {
 		return nil, err
 	}
-	c, err := newCreation(s)
+	c, err := newCreation(sys, s)
 	if err != nil {
 		return nil, err
 	}
 	defer c.close()
-	p := &process{group: s.Group || s.Scope != "", done: make(chan struct{})}
+	p := &process{group: s.Group || s.Scope != "" || s.Tethered, tethered: s.Tethered, done: make(chan struct{})}
 	if p.group {
-		if p.job, err = newJob(s.Scope); err != nil {
+		if err := p.herd(sys, s); err != nil {
 			return nil, err
 		}
-		// Members may outlive the leader, so the job stays open as long as p is known.
-		runtime.AddCleanup(p, func(job windows.Handle) { windows.CloseHandle(job) }, p.job)
 	}
 	info, err := c.run(s)
 	if err != nil {
-		p.release()
-		return nil, err
+		return nil, errors.Join(err, p.disband())
 	}
-	defer windows.CloseHandle(info.Thread)
+	defer func() { _ = sys.close(info.Thread) }()
 	p.handle = info.Process
 	p.id.PID = int(info.ProcessId)
-	if err := p.begin(info.Thread); err != nil {
-		_ = windows.TerminateProcess(p.handle, killedCode)
+	if err := p.begin(sys, info.Thread); err != nil {
+		_ = windows.TerminateProcess(p.handle, job.KilledCode)
 		p.release()
-		return nil, err
+		return nil, errors.Join(err, p.disband())
 	}
 	return p, nil
 }
 
-// begin puts the suspended process into its job, then lets it run: so it can
-// start nothing outside.
-func (p *process) begin(thread windows.Handle) error {
-	if p.job != 0 {
-		if err := windows.AssignProcessToJobObject(p.job, p.handle); err != nil {
-			return fmt.Errorf("put it into its job: %w", err)
-		}
+// herd makes the process's job.
+func (p *process) herd(sys calls, s Spec) error {
+	name := ""
+	if s.Scope != "" {
+		name = "ssmagent-" + s.Scope
 	}
 	var err error
-	if p.id.Start, err = startTime(p.handle); err != nil {
+	if p.job, err = sys.newJob(name); err != nil {
 		return err
 	}
-	if _, err := windows.ResumeThread(thread); err != nil {
-		return fmt.Errorf("resume it: %w", err)
+	if p.tethered {
+		if err := sys.tether(p.job); err != nil {
+			return errors.Join(err, p.disband())
+		}
+		return nil
 	}
+	// Members may outlive the leader, so the job stays open as long as p is known.
+	runtime.AddCleanup(p, func(j *job.Job) { _ = j.Close() }, p.job)
 	return nil
 }
 
-func newJob(scope string) (windows.Handle, error) {
-	var name *uint16
-	if scope != "" {
-		var err error
-		if name, err = windows.UTF16PtrFromString("ssmagent-" + scope); err != nil {
-			return 0, fmt.Errorf("scope %q: %w", scope, err)
+// disband gives back the job, which ends the members of a tethered one.
+func (p *process) disband() error {
+	if p.job == nil {
+		return nil
+	}
+	return p.job.Close()
+}
+
+// begin puts the suspended process into its job, then lets it run: so it can
+// start nothing outside.
+func (p *process) begin(sys calls, thread windows.Handle) error {
+	if p.job != nil {
+		if err := sys.add(p.job, p.handle); err != nil {
+			return err
 		}
 	}
-	job, err := windows.CreateJobObject(nil, name)
-	if err != nil {
-		if job != 0 {
-			windows.CloseHandle(job)
-		}
-		return 0, fmt.Errorf("make a job object: %w", err)
+	var err error
+	if p.id.Start, err = sys.began(p.handle); err != nil {
+		return err
 	}
-	return job, nil
+	if err := sys.resume(thread); err != nil {
+		return fmt.Errorf("resume it: %w", err)
+	}
+	return nil
 }
 
 func startTime(h windows.Handle) (uint64, error) {
@@ -209,6 +222,9 @@ func (p *process) Wait(ctx context.Context) (State, error) {
 func (p *process) await() {
 	defer close(p.done)
 	defer p.release()
+	if p.tethered {
+		defer func() { p.err = errors.Join(p.err, p.job.Empty(emptyWithin), p.disband()) }()
+	}
 	p.state.Code = -1
 	if _, p.err = windows.WaitForSingleObject(p.handle, windows.INFINITE); p.err != nil {
 		return
@@ -240,7 +256,7 @@ func (p *process) Kill() error {
 	if p.closed || !alive(p.handle) {
 		return nil
 	}
-	if err := windows.TerminateProcess(p.handle, killedCode); err != nil && alive(p.handle) {
+	if err := windows.TerminateProcess(p.handle, job.KilledCode); err != nil && alive(p.handle) {
 		return fmt.Errorf("terminate process %d: %w", p.id.PID, err)
 	}
 	return nil
@@ -248,11 +264,8 @@ func (p *process) Kill() error {
 
 // KillGroup implements Process.
 func (p *process) KillGroup() error {
-	if p.job != 0 {
-		if err := windows.TerminateJobObject(p.job, killedCode); err != nil {
-			return fmt.Errorf("terminate the job of process %d: %w", p.id.PID, err)
-		}
-		return nil
+	if p.job != nil {
+		return p.job.End()
 	}
 	if p.group {
 		return fmt.Errorf("the job of process %d is not open here", p.id.PID)

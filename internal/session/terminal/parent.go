@@ -51,26 +51,23 @@ func Start(start func(proc.Spec) (proc.Process, error), spec proc.Spec) (*Proces
 }
 
 func begin(start func(proc.Spec) (proc.Process, error), spec proc.Spec, s *screen) (*Process, error) {
-	inR, inW, err := os.Pipe()
+	in, theirIn, err := proc.PipeTo()
 	if err != nil {
 		return nil, fmt.Errorf("start the terminal's process: %w", err)
 	}
-	outR, outW, err := os.Pipe()
+	out, theirOut, err := proc.PipeFrom()
 	if err != nil {
-		inR.Close()
-		inW.Close()
+		closeAll([]*os.File{in, theirIn})
 		return nil, fmt.Errorf("start the terminal's process: %w", err)
 	}
-	spec.Stdin, spec.Stdout = inR, outW
+	spec.Stdin, spec.Stdout = theirIn, theirOut
 	p, err := start(spec)
-	inR.Close()
-	outW.Close()
+	closeAll([]*os.File{theirIn, theirOut})
 	if err != nil {
-		inW.Close()
-		outR.Close()
+		closeAll([]*os.File{in, out})
 		return nil, fmt.Errorf("start the terminal's process: %w", err)
 	}
-	t := &Process{p: p, in: inW, out: outR, orders: quickio.File(inW), r: newReader(quickio.File(outR)), credit: window, screen: s}
+	t := &Process{p: p, in: in, out: out, orders: quickio.File(in), r: newReader(quickio.File(out)), credit: window, screen: s}
 	t.room.L = &t.mu
 	return t, nil
 }

@@ -68,22 +68,22 @@ func openPipes(sys System, s Spec) (_ *piped, err error) {
 			closeAll(files)
 		}
 	}()
-	pipe := func() (r, w *os.File) {
+	pipe := func(open func() (ours, theirs *os.File, err error)) (ours, theirs *os.File) {
 		if err == nil {
-			r, w, err = os.Pipe()
-			files = append(files, r, w)
+			ours, theirs, err = open()
+			files = append(files, ours, theirs)
 		}
-		return r, w
+		return ours, theirs
 	}
 	spec := proc.Spec{Path: s.Path, Args: s.Args, Env: s.Env, Dir: s.Dir, Group: true}
 	t := &piped{sys: sys, lines: s.Pipes.Lines, exited: make(chan struct{})}
 	if s.Pipes.Input {
-		spec.Stdin, t.in = pipe()
+		t.in, spec.Stdin = pipe(proc.PipeTo)
 	}
 	var outR, errR *os.File
-	outR, spec.Stdout = pipe()
+	outR, spec.Stdout = pipe(proc.PipeFrom)
 	if spec.Stderr = spec.Stdout; !s.Pipes.Merged {
-		errR, spec.Stderr = pipe()
+		errR, spec.Stderr = pipe(proc.PipeFrom)
 	}
 	if err == nil {
 		err = sys.Subreaper()
@@ -222,11 +222,7 @@ type source struct {
 }
 
 // wake lets a Read that waits see that the program has ended.
-func (s *source) wake() {
-	if s.f.SetReadDeadline(time.Unix(1, 0)) != nil { // no deadlines here
-		time.AfterFunc(lateWait, func() { _ = s.f.Close() })
-	}
-}
+func (s *source) wake() { _ = s.f.SetReadDeadline(time.Unix(1, 0)) }
 
 // hurry has nothing be waited for any more: everybody was killed.
 func (s *source) hurry() {

@@ -97,7 +97,7 @@ func hang(args []string) int {
 }
 
 // startTree starts a descendant for each element of args[0] ("plain",
-// "group", "session"), each a child of the one before, the last one hanging;
+// "group", "session", "tethered"), each a child of the one before, the last one hanging;
 // with args[1] == "quit" the parents end at once and leave orphans.
 func startTree(args []string) int {
 	kinds := strings.Split(args[0], ",")
@@ -110,7 +110,7 @@ func startTree(args []string) int {
 	if len(kinds) > 1 {
 		next = append([]string{self, "tree", strings.Join(kinds[1:], ",")}, args[1:]...)
 	}
-	s := proc.Spec{Path: self, Args: next, Env: os.Environ(), Stdout: os.Stdout, Group: kinds[0] == "group", Session: kinds[0] == "session"}
+	s := proc.Spec{Path: self, Args: next, Env: os.Environ(), Stdout: os.Stdout, Group: kinds[0] == "group", Session: kinds[0] == "session", Tethered: kinds[0] == "tethered"}
 	if _, err := proc.Start(s); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 93
