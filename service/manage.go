@@ -126,7 +126,7 @@ func (o Options) config(exe string) *kardianos.Config {
 	return &kardianos.Config{
 		Name: o.Name, DisplayName: o.DisplayName, Description: o.Description,
 		Executable: exe, Arguments: o.Arguments,
-		Option: kardianos.KeyValue{"SystemdScript": unitFor(exe, o.Arguments)},
+		Option: kardianos.KeyValue{"SystemdScript": unitFor(exe, o.Arguments), "LaunchdConfig": plistFor(o.Name, exe, o.Arguments)},
 	}
 }
 

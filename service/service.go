@@ -1,5 +1,5 @@
 // Package service hosts a function as a system service: in the foreground,
-// under systemd, and under the Windows service control manager. It knows
+// under systemd, launchd and the Windows service control manager. It knows
 // nothing of what it hosts.
 package service
 

@@ -1,0 +1,20 @@
+package service
+
+// Default has the agent's names on this system.
+func Default() Options {
+	return Options{Name: macName, DisplayName: "amazon-ssm-agent", Description: "amazon-ssm-agent"}
+}
+
+// manager: launchd is everywhere.
+func manager() error { return nil }
+
+func install(o Options, exe string) error {
+	if err := noTemplate(exe, o.Arguments); err != nil {
+		return err
+	}
+	s, err := handle(o)
+	if err != nil {
+		return err
+	}
+	return s.Install()
+}

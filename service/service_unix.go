@@ -1,0 +1,63 @@
+//go:build unix
+
+package service
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	kardianos "github.com/kardianos/service"
+)
+
+func run(h *host) error {
+	// Before the core starts, so that no signal finds us without a handler.
+	// SIGHUP is caught, not ignored: children would inherit that.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	quit := make(chan struct{})
+	defer close(quit)
+
+	config := &kardianos.Config{Name: h.o.Name, Option: kardianos.KeyValue{
+		"RunWait": func() { h.await(signals); go h.impatience(signals, quit) },
+	}}
+	s, err := kardianos.New(h, config)
+	if err != nil {
+		return fmt.Errorf("host service %s: %w", h.o.Name, err)
+	}
+	return s.Run()
+}
+
+// await returns when the core has ended or a signal asks for the end.
+func (h *host) await(signals <-chan os.Signal) {
+	for {
+		select {
+		case <-h.done:
+			return
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				return
+			}
+			if h.o.Reload != nil {
+				h.o.Reload()
+			}
+		}
+	}
+}
+
+// impatience ends the wait for the core when Ctrl-C is pressed once more.
+func (h *host) impatience(signals <-chan os.Signal, quit <-chan struct{}) {
+	for {
+		select {
+		case sig := <-signals:
+			if sig == syscall.SIGINT {
+				close(h.hurry)
+				return
+			}
+		case <-quit:
+			return
+		}
+	}
+}
