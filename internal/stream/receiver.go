@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"ssmagent/internal/wire/frame"
@@ -53,6 +54,16 @@ type packet struct {
 	acked       bool
 }
 
+// remembered is of how many frames the Receiver knows which they were.
+const remembered = 16
+
+// numbered is what a sequence number was given to.
+type numbered struct {
+	seq         int64
+	id          uuid.UUID
+	payloadType uint32
+}
+
 // Receiver is the receiving half. Its owner gives it frames by Accept, takes
 // payloads in order by Next, and writes what Ack hands out.
 type Receiver struct {
@@ -76,6 +87,8 @@ type Receiver struct {
 	free      [][]byte // payload buffers to use again
 	freeBytes int
 	spare     int // bytes of buffers kept for re-use
+
+	numbered [remembered]numbered // the frames before expected, by sequence
 
 	cipher     Cipher // nil: payloads come as they are
 	sealedOnly bool   // without a cipher, secrets are thrown away
@@ -105,7 +118,7 @@ func (r *Receiver) Accept(m frame.Message) (Outcome, error) {
 		return o, fmt.Errorf("stream: message of type %q, not %s: %w", m.Type, r.cfg.Type, ErrNotStream)
 	case m.Sequence < 0 || m.Sequence-r.expected >= int64(r.cfg.QueueFrames):
 		return o, fmt.Errorf("stream: sequence number %d, %d is expected: %w", m.Sequence, r.expected, ErrOutOfWindow)
-	case m.Sequence < r.expected:
+	case m.Sequence < r.expected && !r.sharesNumber(m):
 		o.Kind = Duplicate
 		r.again(m)
 		return o, nil
@@ -124,6 +137,20 @@ func (r *Receiver) Accept(m frame.Message) (Outcome, error) {
 	r.push(p)
 	r.promote()
 	return o, nil
+}
+
+// sharesNumber says whether m is no repetition, but another message than the
+// one that had its number. The stock plugin numbers without a lock, so two that
+// it sends at the same time (what is typed, a new size, the word on leaving) can
+// get one number, and the next number is then left out: m takes that one.
+// Repetitions keep their id, and the plugin sends data from one place only.
+func (r *Receiver) sharesNumber(m frame.Message) bool {
+	was := r.numbered[m.Sequence%remembered]
+	if r.cfg.Type != mgs.TypeInputStreamData || was.seq != m.Sequence || was.payloadType == m.PayloadType {
+		return false
+	}
+	_, given := r.early[r.expected]
+	return !given && !slices.ContainsFunc(r.numbered[:], func(n numbered) bool { return n.id == m.ID })
 }
 
 // full says whether the queue in order takes no more. A single frame fits
@@ -178,6 +205,7 @@ func (r *Receiver) promote() {
 }
 
 func (r *Receiver) push(p packet) {
+	r.numbered[r.expected%remembered] = numbered{r.expected, p.id, p.payloadType}
 	r.ready.push(p)
 	r.bytes += len(p.payload)
 	r.expected++

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -180,6 +181,65 @@ func TestReceiverRefuses(t *testing.T) {
 	if _, err := NewReceiver(ReceiverConfig{Type: "x"}); err == nil {
 		t.Error("a receiver of x was made")
 	}
+}
+
+// TestSharedNumber: the stock plugin may give one number to two messages that it
+// sends at the same time, and leaves the next out.
+func TestSharedNumber(t *testing.T) {
+	t.Parallel()
+	of := func(seq int64, payloadType uint32, payload string) frame.Message {
+		m := msg(seq, payload)
+		m.Type, m.PayloadType = mgs.TypeInputStreamData, payloadType
+		return m
+	}
+	begin := func() *Receiver {
+		r := receiver(t, ReceiverConfig{Type: mgs.TypeInputStreamData})
+		accept(t, r, of(0, mgs.PayloadOutput, "a"), InOrder)
+		accept(t, r, of(1, mgs.PayloadOutput, "b"), InOrder)
+		return r
+	}
+	t.Run("both are taken, and what follows", func(t *testing.T) {
+		t.Parallel()
+		r := begin()
+		accept(t, r, of(1, mgs.PayloadSize, "size"), InOrder)
+		accept(t, r, of(3, mgs.PayloadOutput, "c"), InOrder)
+		if got := text(r); got != "absizec" {
+			t.Errorf("%q", got)
+		}
+		if got := acks(t, r); !slices.Equal(got, []int64{0, 1, 1, 3}) {
+			t.Errorf("acknowledged %v", got)
+		}
+	})
+	t.Run("the second came later", func(t *testing.T) {
+		t.Parallel()
+		r := begin()
+		accept(t, r, of(0, mgs.PayloadFlag, "flag"), InOrder)
+		accept(t, r, of(3, mgs.PayloadOutput, "c"), InOrder)
+		if got := text(r); got != "abflagc" {
+			t.Errorf("%q", got)
+		}
+	})
+	t.Run("repetitions of either stay such", func(t *testing.T) {
+		t.Parallel()
+		r := begin()
+		first, second := of(2, mgs.PayloadOutput, "c"), of(2, mgs.PayloadSize, "size")
+		accept(t, r, first, InOrder)
+		accept(t, r, second, InOrder)
+		accept(t, r, first, Duplicate)
+		accept(t, r, second, Duplicate)
+		accept(t, r, of(1, mgs.PayloadOutput, "b"), Duplicate) // as clients do that make ids anew
+		if got := text(r); got != "abcsize" {
+			t.Errorf("%q", got)
+		}
+	})
+	t.Run("what stock agents send has its own numbers", func(t *testing.T) {
+		t.Parallel()
+		r := receiver(t, ReceiverConfig{})
+		accept(t, r, msg(0, "a"), InOrder)
+		m := msg(0, "x")
+		m.PayloadType = mgs.PayloadFlag
+		accept(t, r, m, Duplicate)
+	})
 }
 
 func TestReceiverReportsBadDigest(t *testing.T) {

@@ -3,13 +3,14 @@ package secfile
 import (
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
 func TestLock(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "lock")
-	inside := 0 // guarded by the lock alone: each has opened the file for itself
+	var inside atomic.Int32 // each adds in two steps: only the lock, which each has opened for itself, keeps them apart
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
@@ -19,14 +20,15 @@ func TestLock(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				inside++
+				n := inside.Load()
+				inside.Store(n + 1)
 				unlock()
 			}
 		})
 	}
 	wg.Wait()
-	if inside != 160 {
-		t.Errorf("%d", inside)
+	if n := inside.Load(); n != 160 {
+		t.Errorf("%d", n)
 	}
 	if _, err := Lock(filepath.Join(t.TempDir(), "no", "such", "folder")); err == nil {
 		t.Error("a lock in no folder")

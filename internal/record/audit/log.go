@@ -47,7 +47,6 @@ func Files(mib int) int { return max((mib<<20)/defaultMaxFile, 2) }
 // concurrent use. It starts nothing and holds no file open.
 type Log struct {
 	opt Options
-	wg  sync.WaitGroup
 
 	mu     sync.Mutex
 	next   *batch
@@ -102,10 +101,10 @@ func (l *Log) Post(e Event) (wait func() error) {
 	b.events = append(b.events, e)
 	l.mu.Unlock()
 	done := make(chan struct{})
-	l.wg.Go(func() {
+	go func() {
 		defer close(done)
 		l.settle(b)
-	})
+	}()
 	return func() error {
 		<-done
 		return b.err
@@ -114,9 +113,16 @@ func (l *Log) Post(e Event) (wait func() error) {
 
 // Close waits for what was posted.
 func (l *Log) Close() {
-	if l != nil {
-		l.wg.Wait()
+	if l == nil {
+		return
 	}
+	l.mu.Lock()
+	b := l.next
+	l.mu.Unlock()
+	if b == nil {
+		b = &batch{done: true} // what is being written is waited for all the same
+	}
+	l.settle(b)
 }
 
 // settle writes b unless somebody has.
