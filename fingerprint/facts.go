@@ -3,6 +3,7 @@ package fingerprint
 import (
 	"bytes"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,7 +66,20 @@ func memoryTotal(meminfo string) []string {
 }
 
 // network has the three facts that the stock agent takes from Go as well.
-func network(facts map[string]string, host string, interfaces []face) {
+func network(facts map[string]string) error {
+	host, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	faces, err := interfaces()
+	if err != nil {
+		return err
+	}
+	addNetwork(facts, host, faces)
+	return nil
+}
+
+func addNetwork(facts map[string]string, host string, interfaces []face) {
 	facts[Hostname] = host
 	facts[IPAddress], facts[MAC] = "", ""
 	for _, i := range interfaces {

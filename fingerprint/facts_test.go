@@ -63,7 +63,7 @@ func TestNetwork(t *testing.T) {
 	t.Parallel()
 	mac := net.HardwareAddr{2, 0, 0x5e, 0, 0x53, 1}
 	facts := map[string]string{}
-	network(facts, "host", []face{
+	addNetwork(facts, "host", []face{
 		{ips: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}},
 		{mac: mac, ips: []net.IP{net.ParseIP("2001:db8::1")}},
 		{mac: net.HardwareAddr{1, 1, 1, 1, 1, 1}, ips: []net.IP{net.IPv4(192, 0, 2, 10), net.IPv4(10, 0, 0, 1)}},
@@ -71,7 +71,7 @@ func TestNetwork(t *testing.T) {
 	if facts[Hostname] != "host" || facts[IPAddress] != "192.0.2.10" || facts[MAC] != "02:00:5e:00:53:01" {
 		t.Errorf("%v", facts)
 	}
-	network(facts, "", nil)
+	addNetwork(facts, "", nil)
 	if facts[IPAddress] != "" || facts[MAC] != "" {
 		t.Errorf("without interfaces: %v", facts)
 	}

@@ -18,7 +18,8 @@ import (
 )
 
 // Properties that have the stock agent's names and values. The
-// first two identify the machine; the one is of Linux, the other of Windows.
+// first two identify the machine; the one is of Linux, the other of Windows. On
+// macOS the first one is there and empty, as the stock agent has it.
 const (
 	MachineID = "machine-id"
 	UUID      = "uuid"
@@ -62,10 +63,16 @@ type Record struct {
 	SimilarityThreshold int               `json:"similarityThreshold"`
 }
 
-// Read collects the facts of this machine. It runs no programs and asks no
-// network. A fact that cannot be had is the empty string.
+// Read collects the facts of this machine. It asks no network, and runs no
+// programs but, on macOS, ioreg. A fact that cannot be had is the empty string.
 func Read(ctx context.Context) (map[string]string, error) {
 	facts, err := read(ctx)
+	if err == nil {
+		err = network(facts)
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read hardware facts: %w", err)
 	}

@@ -4,26 +4,13 @@ import (
 	"context"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-func read(ctx context.Context) (map[string]string, error) {
-	faces, err := interfaces()
-	if err != nil {
-		return nil, err
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		return nil, err
-	}
-	facts := readBelow("/")
-	network(facts, host, faces)
-	return facts, ctx.Err()
-}
+func read(context.Context) (map[string]string, error) { return readBelow("/"), nil }
 
 // readBelow reads the files below root.
 func readBelow(root string) map[string]string {
@@ -112,21 +99,4 @@ func (r reader) disks() []string {
 	}
 	slices.Sort(facts)
 	return facts
-}
-
-func readStock(ctx context.Context) map[string]string {
-	facts := map[string]string{"disk-info": output(ctx, "ls", "-l", "/dev/disk/by-uuid")}
-	for _, kind := range []string{"processor", "memory", "bios", "system"} {
-		facts[kind+"-hash"] = output(ctx, "/usr/sbin/dmidecode", "-t", kind)
-	}
-	return facts
-}
-
-// output is the digest of what a tool prints, empty if it fails.
-func output(ctx context.Context, name string, args ...string) string {
-	out, err := exec.CommandContext(ctx, name, args...).Output()
-	if err != nil {
-		return ""
-	}
-	return Digest(out)
 }

@@ -14,15 +14,7 @@ import (
 	"golang.org/x/sys/windows/registry"
 )
 
-func read(ctx context.Context) (map[string]string, error) {
-	faces, err := interfaces()
-	if err != nil {
-		return nil, err
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		return nil, err
-	}
+func read(context.Context) (map[string]string, error) {
 	raw, err := firmware()
 	if err != nil {
 		return nil, err
@@ -36,8 +28,7 @@ func read(ctx context.Context) (map[string]string, error) {
 	}
 	facts[System] = digestFacts([]string{facts[System], machineGUID()})
 	facts[Disk] = digestFacts(disks())
-	network(facts, host, faces)
-	return facts, ctx.Err()
+	return facts, nil
 }
 
 // firmware is the SMBIOS table as the system hands it out.
