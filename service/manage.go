@@ -55,31 +55,38 @@ const (
 	Stopped Status = "stopped"
 )
 
-// Install registers the service with the service manager and enables it.
-func Install(o Options) error {
-	exe, err := o.executable()
-	if err == nil {
-		err = install(o, exe)
-	}
-	return deed("install", o, err)
+// native is a service as this system's manager has it: the library's, with
+// what that lacks.
+type native interface {
+	kardianos.Service
+	Configure() error
 }
 
-// Uninstall removes the service from the service manager. It should be stopped before.
-func Uninstall(o Options) error { return manage("uninstall", o, kardianos.Service.Uninstall) }
+// Install registers the service with the service manager and enables it.
+func Install(o Options) error { return manage("install", o, native.Install) }
+
+// Configure gives a service that something else installed the settings that
+// Install gives. It is idempotent. Where a text has them, as systemd's, it is an
+// error.
+func Configure(o Options) error { return manage("configure", o, native.Configure) }
+
+// Uninstall removes the service from the manager. On Windows it is stopped first,
+// and one that is not there is no error; elsewhere it should be stopped before.
+func Uninstall(o Options) error { return manage("uninstall", o, native.Uninstall) }
 
 // Start asks the service manager to start the service.
-func Start(o Options) error { return manage("start", o, kardianos.Service.Start) }
+func Start(o Options) error { return manage("start", o, native.Start) }
 
 // Stop asks the service manager to stop the service.
-func Stop(o Options) error { return manage("stop", o, kardianos.Service.Stop) }
+func Stop(o Options) error { return manage("stop", o, native.Stop) }
 
 // Restart asks the service manager to restart the service.
-func Restart(o Options) error { return manage("restart", o, kardianos.Service.Restart) }
+func Restart(o Options) error { return manage("restart", o, native.Restart) }
 
 // State asks the service manager how the service is. ErrNotInstalled if it does not know it.
 func State(o Options) (Status, error) {
 	var status kardianos.Status
-	err := manage("ask for the state of", o, func(s kardianos.Service) (err error) {
+	err := manage("ask for the state of", o, func(s native) (err error) {
 		status, err = s.Status()
 		return err
 	})
@@ -92,7 +99,7 @@ func State(o Options) (Status, error) {
 	return Stopped, nil
 }
 
-func manage(what string, o Options, do func(kardianos.Service) error) error {
+func manage(what string, o Options, do func(native) error) error {
 	s, err := handle(o)
 	if err == nil {
 		err = do(s)
@@ -111,7 +118,7 @@ func deed(what string, o Options, err error) error {
 }
 
 // handle is the service for managing it; nothing runs through it.
-func handle(o Options) (kardianos.Service, error) {
+func handle(o Options) (native, error) {
 	if err := manager(); err != nil {
 		return nil, err
 	}
@@ -119,7 +126,11 @@ func handle(o Options) (kardianos.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return kardianos.New(&host{o: o}, o.config(exe))
+	s, err := kardianos.New(&host{o: o}, o.config(exe))
+	if err != nil {
+		return nil, err
+	}
+	return o.native(s, exe), nil
 }
 
 func (o Options) config(exe string) *kardianos.Config {

@@ -53,13 +53,22 @@ type Options struct {
 // that the manager starts it again. Under the Windows service control manager
 // an unasked end exits the process, for nothing else makes recovery act.
 func Run(o Options, core Core) error {
-	if o.StopWithin <= 0 {
-		o.StopWithin = 30 * time.Second
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.StopWithin, o.Log = o.stopWithin(), o.log()
 	return run(&host{o: o, core: core, done: make(chan struct{}), hurry: make(chan struct{})})
+}
+
+func (o Options) stopWithin() time.Duration {
+	if o.StopWithin <= 0 {
+		return 30 * time.Second
+	}
+	return o.StopWithin
+}
+
+func (o Options) log() *slog.Logger {
+	if o.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return o.Log
 }
 
 // host is a running core, as kardianos wants it.

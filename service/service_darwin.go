@@ -7,14 +7,3 @@ func Default() Options {
 
 // manager: launchd is everywhere.
 func manager() error { return nil }
-
-func install(o Options, exe string) error {
-	if err := noTemplate(exe, o.Arguments); err != nil {
-		return err
-	}
-	s, err := handle(o)
-	if err != nil {
-		return err
-	}
-	return s.Install()
-}

@@ -3,6 +3,7 @@
 package service
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -60,4 +61,28 @@ func (h *host) impatience(signals <-chan os.Signal, quit <-chan struct{}) {
 			return
 		}
 	}
+}
+
+// described is a service whose settings are in a text: a unit, or a job.
+type described struct {
+	kardianos.Service
+	executable string
+	arguments  []string
+}
+
+func (o Options) native(s kardianos.Service, exe string) native {
+	return described{s, exe, o.Arguments}
+}
+
+// Install implements kardianos.Service.
+func (d described) Install() error {
+	if err := noTemplate(d.executable, d.arguments); err != nil {
+		return err
+	}
+	return d.Service.Install()
+}
+
+// Configure implements native.
+func (described) Configure() error {
+	return fmt.Errorf("its settings are in the text that its installation writes; install it instead: %w", errors.ErrUnsupported)
 }

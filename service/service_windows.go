@@ -1,7 +1,6 @@
 package service
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -9,13 +8,12 @@ import (
 	"time"
 
 	kardianos "github.com/kardianos/service"
-	"golang.org/x/sys/windows"
-	"golang.org/x/sys/windows/svc/mgr"
 )
 
-// Default has the agent's names on this system.
+// Default has the agent's names on this system. An installer that stops the
+// service gives it 30 s, so it takes less.
 func Default() Options {
-	return Options{Name: "AmazonSSMAgent", DisplayName: "Amazon SSM Agent", Description: "Amazon SSM Agent"}
+	return Options{Name: "AmazonSSMAgent", DisplayName: "Amazon SSM Agent", Description: "Amazon SSM Agent", StopWithin: 20 * time.Second}
 }
 
 func run(h *host) error {
@@ -61,35 +59,4 @@ func (h *host) foreground() error {
 		}
 	}()
 	return h.Stop(nil)
-}
-
-func manager() error { return nil }
-
-// install does it without the library, which sets one recovery action only,
-// and none for an end that is no crash.
-func install(o Options, exe string) error {
-	m, err := mgr.Connect()
-	if err != nil {
-		return fmt.Errorf("connect to the service control manager: %w", err)
-	}
-	defer func() { _ = m.Disconnect() }()
-	s, err := m.CreateService(o.Name, exe, mgr.Config{
-		DisplayName: o.DisplayName, Description: o.Description, StartType: mgr.StartAutomatic, ErrorControl: mgr.ErrorNormal,
-	}, o.Arguments...)
-	if errors.Is(err, windows.ERROR_SERVICE_EXISTS) {
-		return fmt.Errorf("it is installed already; uninstall it first: %w", err)
-	}
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	restart := mgr.RecoveryAction{Type: mgr.ServiceRestart, Delay: time.Second}
-	const day = 86400 // seconds without failure after which counting starts anew
-	if err := s.SetRecoveryActions([]mgr.RecoveryAction{restart, restart, restart}, day); err != nil {
-		return errors.Join(fmt.Errorf("set recovery actions: %w", err), s.Delete())
-	}
-	if err := s.SetRecoveryActionsOnNonCrashFailures(true); err != nil {
-		return errors.Join(fmt.Errorf("set recovery actions: %w", err), s.Delete())
-	}
-	return nil
 }

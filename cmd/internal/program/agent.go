@@ -87,8 +87,8 @@ func parse(fs *flag.FlagSet, args []string, rest int) (code int, ok bool) {
 // agentMain decides as the stock agent does: what the flags ask for, and without
 // any it serves.
 func agentMain(ctx context.Context, s streams, args []string) int {
-	if len(args) > 0 && serviceWords[args[0]] {
-		return manage(s, args[0], args[1:])
+	if verb, rest, ok := managing(args); ok {
+		return manage(s, verb, rest)
 	}
 	f := newAgentFlags(s)
 	if code, ok := parse(f.set, args, -1); !ok {

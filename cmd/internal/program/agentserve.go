@@ -101,38 +101,3 @@ func sharedCredentials(root string) string {
 	}
 	return filepath.Join(home, ".aws", "credentials")
 }
-
-// serviceWords are the verbs of service management.
-var serviceWords = map[string]bool{"install": true, "uninstall": true, "start": true, "stop": true, "restart": true, "status": true}
-
-// manage asks the service manager.
-func manage(s streams, word string, rest []string) int {
-	if len(rest) > 0 {
-		s.failf("amazon-ssm-agent", "%s takes no more words", word)
-		return exitUsage
-	}
-	o := service.Default()
-	var err error
-	switch word {
-	case "install":
-		err = service.Install(o)
-	case "uninstall":
-		err = service.Uninstall(o)
-	case "start":
-		err = service.Start(o)
-	case "stop":
-		err = service.Stop(o)
-	case "restart":
-		err = service.Restart(o)
-	case "status":
-		var st service.Status
-		if st, err = service.State(o); err == nil {
-			fmt.Fprintln(s.out, st)
-		}
-	}
-	if err != nil {
-		s.failf("amazon-ssm-agent", "%v", err)
-		return exitFailed
-	}
-	return exitOK
-}

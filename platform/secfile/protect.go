@@ -1,0 +1,9 @@
+package secfile
+
+// Protect makes dir, and gives it and all below it to SYSTEM and the
+// Administrators alone, whoever made what is there: a directory of everybody's
+// is where somebody may have put things before the agent came. It follows no
+// link and changes none: links names those that are there, which nothing of
+// ours will open either. It is idempotent. Elsewhere packages make the
+// directories as they are to be, and it is an error.
+func Protect(dir string) (links []string, err error) { return protect(dir) }
