@@ -27,6 +27,8 @@ type Paths struct {
 	LocalCommands   string // offline documents
 	// Packages holds what was installed, by package and version.
 	Packages, PackageLocks, PackageManifests string
+	// Plugins holds programs of AWS that steps call; empty: there are none.
+	Plugins string
 	// IPC holds the agent's local sockets (directory 0700).
 	IPC string
 	// DefaultWorkDir is where scripts run that name no directory.

@@ -91,6 +91,7 @@ func paths(programFiles, programData string) Paths {
 		IPC:             filepath.Join(ssm, "InstanceData", "ipc"),
 		ControlPlane:    filepath.Join(programData, "ssm-local"),
 
+		Plugins:          filepath.Join(programFiles, "Amazon", "SSM", "Plugins"),
 		Packages:         filepath.Join(ssm, "Packages"),
 		PackageLocks:     filepath.Join(ssm, "Locks", "Packages"),
 		PackageManifests: filepath.Join(programFiles, "Amazon", "SSM", "Manifests"),

@@ -4,7 +4,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 # Packages whose own code asks Windows: what is not in them is the same on both.
-go test -timeout 4m -exec "$WINRUN" ./platform/... ./fingerprint ./service ./shell/... ./users/... ./cmd/internal/connect
+go test -timeout 4m -exec "$WINRUN" ./platform/... ./fingerprint ./service ./shell/... ./users/... ./cmd/internal/connect \
+	./internal/step/artifact ./internal/step/applications ./internal/step/psmodule ./internal/step/cloudwatch
 export SSMAGENT_WINDOWS="$PWD/build/_wine/bin"
 go build -o "$SSMAGENT_WINDOWS/" ./cmd/amazon-ssm-agent ./internal/e2e/testdata/powershell
 # Not in place: the prefix shares its files with the template.

@@ -219,6 +219,7 @@ func (a *Agent) node(id identity.Identity) (job.Node, error) {
 		DefaultWorkDir: a.opt.Machine.Paths.DefaultWorkDir, AsInvoker: a.opt.Machine.Paths.Root != "",
 		LocalOutputCleanup: a.cfg.Ssm.PluginLocalOutputCleanup,
 		SharedFile:         a.shared(id), SharedProfile: a.cfg.Profile.ShareProfile,
+		Plugins:  a.opt.Machine.Paths.Plugins,
 		Packages: job.Packages{Dir: a.opt.Machine.Paths.Packages, Locks: a.opt.Machine.Paths.PackageLocks, Manifests: a.opt.Machine.Paths.PackageManifests},
 		Services: job.Services{
 			SSM: endpoint, SSMRegion: a.cfg.SigningRegion(config.ServiceSSM, id.Region), S3: storage, Buckets: buckets, Logs: logs,

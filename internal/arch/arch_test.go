@@ -23,7 +23,7 @@ func module() Rules {
 				"service", "fingerprint", "platform/tty", "internal/arch", "internal/environ", "internal/words", "internal/mux", "internal/session/destination",
 				"internal/seal",
 				"internal/logbook", "platform/journal",
-				"internal/wire/s3", "internal/wire/logs", "internal/wire/manifest", "internal/archive", "platform/distro"},
+				"internal/wire/s3", "internal/wire/logs", "internal/wire/manifest", "internal/archive", "platform/distro", "platform/software"},
 			// 1: pure logic over the words, and the seams above a seam
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
 				"internal/config", "internal/socket", "internal/imds", "internal/controlplane/store", "internal/transfer", "internal/paramstore", "platform/proc/proctest",
@@ -36,7 +36,7 @@ func module() Rules {
 				"internal/controlplane/api", "internal/controlplane/pki", "shell/shelltest", "users/userstest",
 				"internal/record/recording", "internal/record/audit",
 				"internal/session/terminal", "internal/credentials",
-				"internal/step/tool"},
+				"internal/step/tool", "internal/step/artifact"},
 			{"internal/upload", "internal/sharing", "internal/depot"},
 			// 3: doing
 			{"internal/identity", "internal/health", "internal/control", "internal/job", "internal/session", "internal/session/channel",
@@ -44,7 +44,8 @@ func module() Rules {
 				"internal/controlplane/auth", "internal/controlplane/nodes", "internal/controlplane/documents",
 				"internal/controlplane/kms", "internal/controlplane/parameters", "internal/datakey",
 				"internal/controlplane/logs", "internal/session/transcript",
-				"internal/step/content", "internal/step/rundocument", "internal/step/domainjoin", "internal/step/docker", "internal/step/packages"},
+				"internal/step/content", "internal/step/rundocument", "internal/step/domainjoin", "internal/step/docker", "internal/step/packages",
+				"internal/step/applications", "internal/step/psmodule", "internal/step/cloudwatch"},
 			// 4: flows
 			{"internal/diagnostics", "internal/worker", "internal/session/worker", "internal/command", "internal/offline", "internal/localapi", "internal/session", "internal/controlplane/commands",
 				"internal/services",

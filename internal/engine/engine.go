@@ -230,6 +230,7 @@ func (e *execution) block(ctx context.Context, s doc.Step, properties any) piece
 		StepID:     s.ID,
 		CommandID:  e.CommandID,
 		Properties: properties,
+		Settings:   s.Settings,
 		Env:        s.Env,
 		CommandDir: e.Dir,
 		StepDir:    stepDir(e.Dir, s),

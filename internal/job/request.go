@@ -41,6 +41,8 @@ type Node struct {
 	SharedProfile string `json:",omitempty"`
 	// Packages is where packages lie.
 	Packages Packages `json:",omitzero"`
+	// Plugins is where programs of AWS lie that steps call; empty: there are none.
+	Plugins string `json:",omitempty"`
 	// Services is where steps find the services of AWS.
 	Services Services `json:",omitzero"`
 }

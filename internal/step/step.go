@@ -26,6 +26,8 @@ type Input struct {
 	CommandID string // empty for associations
 	// Properties are the substituted inputs (any JSON value).
 	Properties any
+	// Settings are those of the step, which few plugins have.
+	Settings any
 	// Env holds variables for a script, before those of the agent's own.
 	Env map[string]string
 	// CommandDir is the command's orchestration directory (absolute).

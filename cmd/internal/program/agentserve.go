@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 
 	"ssmagent/cmd/internal/connect"
 	"ssmagent/fingerprint"
@@ -57,11 +58,24 @@ func serveAgent(_ context.Context, s streams, f *agentFlags) int {
 	debug.SetGCPercent(50)
 	o := service.Default()
 	o.Log, o.Reload = log, func() { reloadConfig(p.ConfigFile, a, log) }
-	if err := service.Run(o, a.Run); err != nil {
+	keep := func(ctx context.Context) { keepPrograms(ctx, p, log) }
+	if err := service.Run(o, beside(keep, a.Run)); err != nil {
 		s.failf("amazon-ssm-agent", "%v", err)
 		return exitFailed
 	}
 	return exitOK
+}
+
+// beside is run with keep running at its side.
+func beside(keep func(context.Context), run func(context.Context, func()) error) func(context.Context, func()) error {
+	return func(ctx context.Context, ready func()) error {
+		aside, stop := context.WithCancel(ctx)
+		var kept sync.WaitGroup
+		kept.Go(func() { keep(aside) })
+		defer kept.Wait()
+		defer stop()
+		return run(ctx, ready)
+	}
 }
 
 // machine is this one.

@@ -18,11 +18,15 @@ func interpreters() map[string]runscript.Interpreter {
 
 // powerShell is the one of the system, wherever PATH leads.
 func powerShell() string {
+	return filepath.Join(systemDirectory(), "WindowsPowerShell", "v1.0", "powershell.exe")
+}
+
+func systemDirectory() string {
 	dir, err := windows.GetSystemDirectory()
 	if err != nil {
 		dir = filepath.Join(os.Getenv("SystemRoot"), "System32") // there is no system without either
 	}
-	return filepath.Join(dir, "WindowsPowerShell", "v1.0", "powershell.exe")
+	return dir
 }
 
 // noShell says what exit codes mean of programs that steps run without a

@@ -17,11 +17,9 @@ import (
 	"ssmagent/internal/step"
 	"ssmagent/internal/step/content"
 	"ssmagent/internal/step/docker"
-	"ssmagent/internal/step/domainjoin"
 	"ssmagent/internal/step/packages"
 	"ssmagent/internal/step/rundocument"
 	"ssmagent/internal/step/runscript"
-	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/worker"
 	"ssmagent/platform/distro"
 	"ssmagent/platform/ipc"
@@ -48,9 +46,6 @@ func plugins(r job.Request, creds aws.CredentialsProvider) step.Set {
 	set := step.Set{}
 	for action, why := range later() {
 		set[action] = missing{action + " " + why}
-	}
-	if r.Node.PlatformType == doc.Windows {
-		set["aws:updateAgent"] = missing{"aws:updateAgent updates EC2Config, which is obsolete; update the agent with aws:updateSsmAgent"}
 	}
 	scripts := runscript.Plugin{
 		Starter: proc.Start, KillTree: proc.KillDescendants, Snapshot: proc.Descendants,
@@ -79,10 +74,8 @@ func plugins(r job.Request, creds aws.CredentialsProvider) step.Set {
 		Call: calls.Call, Refused: ssmclient.Code, Fetch: download.Fetch, Scripts: set, System: distro.Read, Architecture: runtime.GOARCH,
 		InstanceID: r.Node.InstanceID, Region: r.Node.Region, Env: env, Clock: clock.Real{},
 	}
-	if r.Node.PlatformType == doc.Linux {
-		set["aws:domainJoin"] = domainjoin.Plugin{Region: r.Node.Region, Env: append(withHome(env), r.Node.Variables()...), Shell: "/bin/sh", Start: proc.Start, Clock: clock.Real{}}
-	} else {
-		set["aws:domainJoin"] = missing{"aws:domainJoin on Windows is not supported by ssmagent " + version + ": join the machine by a script"}
+	for action, plugin := range systemSteps(r.Node, scripts, download, env) {
+		set[action] = plugin
 	}
 	set["aws:runDocument"] = rundocument.Plugin{Plugins: set, Platform: r.Node.PlatformType, Document: calls.Document, Store: calls.Parameters(), Clock: clock.Real{}}
 	return set

@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -363,6 +364,29 @@ func TestS3(t *testing.T) {
 	l.fails("has no path", "S3", "", map[string]any{})
 	l.Limits = Limits{Bytes: 100, Files: 1, Depth: 9}
 	l.fails("more files than one step", "S3", "", at("dir"))
+}
+
+// TestGet: an address of S3 is opened with the node's credentials, unless it is
+// signed itself, and any other as it is.
+func TestGet(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s signed=%v", r.URL, r.Header.Get("Authorization") != "")
+	})
+	l.S3 = srv.URL
+	for address, want := range map[string]string{
+		"https://bucket.s3.amazonaws.com/a/b.msi": "/bucket/a/b.msi signed=true",
+		srv.URL + "/bucket/b.msi":                 "/bucket/b.msi signed=true",
+		srv.URL + "/bucket/b.msi?X-Amz-Signature": "/bucket/b.msi?X-Amz-Signature signed=false",
+		srv.URL + "/only":                         "/only signed=false",
+	} {
+		var got []byte
+		err := l.Get(t.Context(), address, func(from io.Reader) (err error) { got, err = io.ReadAll(from); return err })
+		if err != nil || string(got) != want {
+			t.Errorf("%s: %q %v", address, got, err)
+		}
+	}
 }
 
 func TestGitHub(t *testing.T) {

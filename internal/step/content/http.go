@@ -76,6 +76,17 @@ func (p Plugin) http(ctx context.Context, i httpInfo, to *destination) error {
 	})
 }
 
+// Get is Fetch for an address that a step gave, which may be one of S3: the
+// node's credentials open that, unless it is signed itself.
+func (p Plugin) Get(ctx context.Context, address string, take func(io.Reader) error) error {
+	o, h, err := p.object(address)
+	if err != nil || o.key == "" || strings.Contains(address, "?") {
+		return p.Fetch(ctx, address, take)
+	}
+	b := bucket{Plugin: p, http: h, at: o}
+	return b.object(ctx, o.key, func(resp *http.Response) error { return take(resp.Body) })
+}
+
 // Fetch gets a file from an address that a service gave and hands its body to
 // take, which is called again when the answer broke off.
 func (p Plugin) Fetch(ctx context.Context, address string, take func(io.Reader) error) error {

@@ -24,24 +24,11 @@ func (p Plugin) s3(ctx context.Context, i s3Info, to *destination) error {
 	if strings.TrimSpace(i.Path) == "" {
 		return errors.New("sourceInfo has no path")
 	}
-	var ours *url.URL
-	if p.S3 != "" {
-		var err error
-		if ours, err = url.Parse(p.S3); err != nil {
-			return fmt.Errorf("S3.Endpoint of the configuration: %w", err)
-		}
-	}
-	o, err := parseS3(i.Path, ours, p.Region)
+	o, h, err := p.object(i.Path)
 	if err != nil {
 		return err
 	}
-	h, err := p.HTTP()
-	if err != nil {
-		return err
-	}
-	plain := *h
-	plain.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	b := bucket{Plugin: p, http: &plain, at: o}
+	b := bucket{Plugin: p, http: h, at: o}
 	prefix := o.key
 	if prefix != "" && !strings.HasSuffix(prefix, "/") {
 		prefix += "/"
@@ -58,6 +45,28 @@ func (p Plugin) s3(ctx context.Context, i s3Info, to *destination) error {
 	return b.object(ctx, o.key, func(resp *http.Response) error {
 		return to.file(o.key[strings.LastIndexByte(o.key, '/')+1:], resp.Body)
 	})
+}
+
+// object reads an address of S3, and has a client for it.
+func (p Plugin) object(address string) (object, *http.Client, error) {
+	var ours *url.URL
+	if p.S3 != "" {
+		var err error
+		if ours, err = url.Parse(p.S3); err != nil {
+			return object{}, nil, fmt.Errorf("S3.Endpoint of the configuration: %w", err)
+		}
+	}
+	o, err := parseS3(address, ours, p.Region)
+	if err != nil {
+		return object{}, nil, err
+	}
+	h, err := p.HTTP()
+	if err != nil {
+		return object{}, nil, err
+	}
+	plain := *h
+	plain.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return o, &plain, nil
 }
 
 // bucket makes calls about one bucket.

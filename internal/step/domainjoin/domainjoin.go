@@ -1,5 +1,6 @@
-// Package domainjoin is the action aws:domainJoin on Linux: a script of ours
-// joins the machine to a directory of AWS Directory Service.
+// Package domainjoin is the action aws:domainJoin, which joins the machine to a
+// directory of AWS Directory Service: on Linux by a script of ours, on Windows by
+// the program that comes with the stock agent.
 package domainjoin
 
 import (
@@ -29,7 +30,7 @@ const (
 //go:embed aws_domainjoin.sh
 var script []byte
 
-// Plugin joins.
+// Plugin joins by the script.
 type Plugin struct {
 	Region string
 	Env    []string // of the script
@@ -76,24 +77,13 @@ func (p Plugin) Run(ctx context.Context, in step.Input) step.Outcome {
 	return p.join(ctx, in, append([]string{file}, args...))
 }
 
-// errLate ends a script that takes longer than any step may.
-var errLate = errors.New("the script did not end in time")
-
 func (p Plugin) join(ctx context.Context, in step.Input, argv []string) step.Outcome {
-	run, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	late := p.Clock.NewTimer(doc.DefaultTimeout)
-	defer late.Stop()
-	over := make(chan struct{})
-	defer close(over)
-	go func() {
-		select {
-		case <-late.C():
-			cancel(errLate)
-		case <-over:
-		}
-	}()
-	r, err := tool.Run(run, tool.Spec{Path: p.Shell, Args: append([]string{"sh"}, argv...), Env: p.Env, Dir: filepath.Dir(argv[0]), Start: p.Start})
+	return run(ctx, in, p.Clock, tool.Spec{Path: p.Shell, Args: append([]string{"sh"}, argv...), Env: p.Env, Dir: filepath.Dir(argv[0]), Start: p.Start})
+}
+
+// run runs what joins, and reads the outcome from what it prints.
+func run(ctx context.Context, in step.Input, c clock.Clock, spec tool.Spec) step.Outcome {
+	r, err := tool.RunWithin(ctx, c, doc.DefaultTimeout, spec)
 	_, oerr := io.WriteString(in.Stdout, r.Stdout)
 	_, eerr := io.WriteString(in.Stderr, r.Stderr)
 	lost := errors.Join(oerr, eerr)
@@ -101,8 +91,8 @@ func (p Plugin) join(ctx context.Context, in step.Input, argv []string) step.Out
 	switch {
 	case ctx.Err() != nil:
 		return step.Stopped(ctx, in, err)
-	case errors.Is(err, errLate):
-		return step.Outcome{Status: doc.TimedOut, Code: 1, Error: errLate.Error()}
+	case errors.Is(err, tool.ErrLate):
+		return step.Outcome{Status: doc.TimedOut, Code: 1, Error: err.Error()}
 	case err == nil && lost != nil:
 		return step.Outcome{Status: doc.Failed, Code: 1, Error: fmt.Sprintf("the step's output is not complete: %v", lost)}
 	case err != nil:

@@ -8,6 +8,10 @@ import (
 	"strings"
 )
 
+// maxPath is how long a path may be on Windows, its end included, unless it has
+// a prefix that says otherwise.
+const maxPath = 260
+
 // Interpreter is how scripts of one kind are run on one system.
 type Interpreter struct {
 	Paths []string // absolute; the first that exists is used
@@ -20,6 +24,9 @@ type Interpreter struct {
 	// Exit codes: the one that asks for a reboot, and the one that stands
 	// for a script that was ended by us.
 	RebootCode, StoppedCode int
+	// LongPaths has a script's path that is longer than most programs of Windows
+	// take begin with the prefix that lifts the bound.
+	LongPaths bool
 	// RootHome appends HOME=/ and takes away the first variable whose text
 	// contains TERM, as PowerShell on Unix needs it.
 	RootHome bool
@@ -43,7 +50,7 @@ func WindowsPowerShell(path string) Interpreter {
 	return Interpreter{
 		Paths:      []string{path},
 		Args:       []string{"-InputFormat", "None", "-Noninteractive", "-NoProfile", "-ExecutionPolicy", "unrestricted", "-f"},
-		ScriptName: "_script.ps1", BOM: true, RebootCode: 3010, StoppedCode: -1, FoldEnv: true,
+		ScriptName: "_script.ps1", BOM: true, RebootCode: 3010, StoppedCode: -1, FoldEnv: true, LongPaths: true,
 	}
 }
 
@@ -63,6 +70,9 @@ func (i Interpreter) find() (string, error) {
 func (i Interpreter) argv(path, script string) []string {
 	if i.ShellWord {
 		script = shellWord(script)
+	}
+	if i.LongPaths && len(script) >= maxPath && !strings.HasPrefix(script, `\\`) {
+		script = `\\?\` + script
 	}
 	name := path
 	if i.ShellWord {

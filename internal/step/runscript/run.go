@@ -95,7 +95,16 @@ func (e ending) code() (int, string, error) {
 	case e.state.Signal != "":
 		return e.state.Code, "signal: " + e.state.Signal, nil
 	}
-	return e.state.Code, fmt.Sprintf("exit status %d", e.state.Code), nil
+	return e.state.Code, exitStatus(e.state.Code), nil
+}
+
+// exitStatus is how stock agents write a code: large ones, which only Windows
+// has, in hexadecimal.
+func exitStatus(code int) string {
+	if uint(code) >= 1<<16 {
+		return fmt.Sprintf("exit status %#x", uint(code))
+	}
+	return fmt.Sprintf("exit status %d", code)
 }
 
 // await returns the exit code and how stock agents put it.

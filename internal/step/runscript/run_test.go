@@ -61,6 +61,25 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// TestWindowsForms: what differs on Windows and needs none.
+func TestWindowsForms(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[int]string{0: "exit status 0", 3010: "exit status 3010", 65535: "exit status 65535", 65536: "exit status 0x10000", 0xc0000005: "exit status 0xc0000005"} {
+		if got := exitStatus(code); got != want {
+			t.Errorf("%d: %q, want %q", code, got, want)
+		}
+	}
+	i := WindowsPowerShell(`C:\p.exe`)
+	deep := `C:\` + strings.Repeat("d", 256)
+	for script, want := range map[string]string{
+		deep[:259]: deep[:259], deep + "e": `\\?\` + deep + "e", `\\?\` + deep: `\\?\` + deep, `\\host\` + deep: `\\host\` + deep,
+	} {
+		if got := i.argv(`C:\p.exe`, script); got[len(got)-1] != want {
+			t.Errorf("%d characters: %q", len(script), got)
+		}
+	}
+}
+
 func TestNoInputsAreAnEmptyScript(t *testing.T) {
 	t.Parallel()
 	in := at(t.TempDir(), "s")

@@ -4,11 +4,13 @@ package tool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
 	"time"
 
+	"ssmagent/internal/clock"
 	"ssmagent/platform/proc"
 )
 
@@ -22,8 +24,10 @@ const grace = time.Second
 type Spec struct {
 	Path string   // absolute
 	Args []string // with argv[0]
-	Env  []string
-	Dir  string
+	// CommandLine is that of proc.Spec.
+	CommandLine string
+	Env         []string
+	Dir         string
 	// Start is proc.Start.
 	Start func(proc.Spec) (proc.Process, error)
 }
@@ -47,7 +51,7 @@ func Run(ctx context.Context, s Spec) (Result, error) {
 		out.close()
 		return Result{}, err
 	}
-	p, err := s.Start(proc.Spec{Path: s.Path, Args: s.Args, Env: s.Env, Dir: s.Dir, Stdout: out.w, Stderr: errs.w, Group: true})
+	p, err := s.Start(proc.Spec{Path: s.Path, Args: s.Args, CommandLine: s.CommandLine, Env: s.Env, Dir: s.Dir, Stdout: out.w, Stderr: errs.w, Group: true})
 	if err != nil {
 		out.close()
 		errs.close()
@@ -71,6 +75,29 @@ func Run(ctx context.Context, s Spec) (Result, error) {
 		err = fmt.Errorf("%s: %w", s.Args[0], err)
 	}
 	return Result{State: state, Stdout: string(out.kept), Stderr: string(errs.kept)}, err
+}
+
+// ErrLate ends a program that takes longer than it may.
+var ErrLate = errors.New("the program did not end in time")
+
+// RunWithin is Run for at most d, after which the error is ErrLate.
+func RunWithin(ctx context.Context, c clock.Clock, d time.Duration, s Spec) (Result, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	late := c.NewTimer(d)
+	defer late.Stop()
+	over := make(chan struct{})
+	var watcher sync.WaitGroup
+	defer watcher.Wait()
+	defer close(over)
+	watcher.Go(func() {
+		select {
+		case <-late.C():
+			cancel(ErrLate)
+		case <-over:
+		}
+	})
+	return Run(ctx, s)
 }
 
 // capture keeps the first bytes of a pipe and drops the rest.
