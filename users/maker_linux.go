@@ -2,19 +2,18 @@ package users
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// maker is a system's way to make accounts.
-type maker interface {
-	// add makes the account with its home; own is its primary group, or empty.
-	add(ctx context.Context, w Wish, own string) error
-	addGroup(ctx context.Context, gid int, system bool) error
-	// join adds the account to groups.
-	join(ctx context.Context, groups []string) error
-}
+// instead is what helps where no account can be made.
+const instead = "put the account into the node's image (useradd -m " + Name + "), or have the session document name another one (runAsEnabled, runAsDefaultUser)"
+
+// noMaker says what is missing.
+const noMaker = "neither useradd nor BusyBox's adduser"
 
 // maker is nil on a system without one.
 func (l *Local) maker(ctx context.Context) maker {
@@ -53,15 +52,11 @@ func (s shadow) addGroup(ctx context.Context, gid int, system bool) error {
 	return s.l.do(ctx, s.l.tool("groupadd"), append(args, Name)...)
 }
 
-func (s shadow) join(ctx context.Context, groups []string) error {
-	return s.l.do(ctx, s.l.tool("usermod"), "-a", "-G", strings.Join(groups, ","), Name)
-}
-
-func option(args []string, name, value string) []string {
-	if value == "" {
-		return args
+func (s shadow) complete(ctx context.Context, groups []string) error {
+	if len(groups) == 0 {
+		return nil
 	}
-	return append(args, name, value)
+	return s.l.do(ctx, s.l.tool("usermod"), "-a", "-G", strings.Join(groups, ","), Name)
 }
 
 // busybox is BusyBox's applets. Others have programs of the same names that
@@ -99,7 +94,7 @@ func (b busybox) add(ctx context.Context, w Wish, own string) error {
 	if err := b.l.do(ctx, b.path, append(args, Name)...); err != nil {
 		return err
 	}
-	return b.join(ctx, w.Groups)
+	return b.complete(ctx, w.Groups)
 }
 
 func (b busybox) addGroup(ctx context.Context, gid int, system bool) error {
@@ -110,11 +105,39 @@ func (b busybox) addGroup(ctx context.Context, gid int, system bool) error {
 	return b.l.do(ctx, b.path, append(args, Name)...)
 }
 
-func (b busybox) join(ctx context.Context, groups []string) error {
+func (b busybox) complete(ctx context.Context, groups []string) error {
 	for _, g := range groups {
 		if err := b.l.do(ctx, b.path, "addgroup", Name, g); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ownGroup is the name or number of the account's primary group, which is made
+// if the wish has a number that no group has. Empty: the tool chooses.
+func (l *Local) ownGroup(ctx context.Context, m maker, w Wish) (string, error) {
+	if w.GID > 0 {
+		gid := uint32(w.GID)
+		if g, ok, err := l.group(func(g group) bool { return g.gid == gid }); err != nil || ok {
+			return g.name, err
+		}
+		return Name, m.addGroup(ctx, w.GID, w.System)
+	}
+	g, ok, err := l.group(func(g group) bool { return g.name == Name })
+	if err != nil || !ok {
+		return "", err
+	}
+	if g.gid == 0 {
+		return "", fmt.Errorf("the group %s has id 0, which a session must not have: give it another", Name)
+	}
+	return g.name, nil
+}
+
+func (l *Local) group(wanted func(group) bool) (g group, ok bool, err error) {
+	err = l.read("group", func(r io.Reader) error {
+		g, ok, err = find(r, parseGroup, wanted)
+		return err
+	})
+	return g, ok, err
 }

@@ -6,28 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"ssmagent/platform/proc"
 )
 
-// system is where a system has its accounts.
-type system struct {
-	etc  string // directory of its account files
-	path string // where its tools are, as PATH has it
-}
+// mountedReadOnly is the flag of such a file system.
+const mountedReadOnly = unix.ST_RDONLY
 
-func thisSystem() system {
-	return system{etc: "/etc", path: "/usr/sbin:/usr/bin:/sbin:/bin"}
+// renameNew renames unless the new name is taken.
+func renameNew(from, to string) error {
+	return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 }
-
-func switches() bool { return os.Geteuid() == 0 }
 
 func (l *Local) self() (Account, error) {
 	a := Account{Home: os.Getenv("HOME")} // of an id without an account
@@ -59,61 +52,48 @@ func (l *Local) loginPath(a Account) string {
 	return path
 }
 
-func (l *Local) lookup(ctx context.Context, name string) (Account, error) {
-	if !ValidName(name) {
-		return Account{}, fmt.Errorf("%.64q: %w", name, ErrUnknown)
+// homeOf is where the account's home is going to be.
+func (l *Local) homeOf(w Wish) string {
+	if w.Home != "" {
+		return w.Home
 	}
-	e, local, err := l.fromFile(func(e entry) bool { return e.name == name })
+	base := "/home"
+	if text, err := l.text("default/useradd"); err == nil && filepath.IsAbs(assigned(text, "HOME")) {
+		base = assigned(text, "HOME")
+	}
+	return filepath.Join(base, Name)
+}
+
+// entry finds an account in the machine's own file, which name services come
+// after.
+func (l *Local) entry(ctx context.Context, name string) (e entry, local bool, err error) {
+	e, local, err = l.fromFile(func(e entry) bool { return e.name == name })
 	if err == nil && !local {
 		e, err = l.fromServices(ctx, name)
 	}
-	if err != nil {
-		return Account{}, fmt.Errorf("look up the account %s: %w", name, err)
-	}
-	if e.uid == 0 || e.gid == 0 {
-		return Account{}, fmt.Errorf("the account %s: %w", name, ErrRoot)
-	}
-	groups, err := l.groups(ctx, e, local)
-	if err != nil {
-		return Account{}, fmt.Errorf("look up the groups of the account %s: %w", name, err)
-	}
-	return Account{Name: e.name, Home: e.home, Shell: e.shell, Principal: proc.Principal{Set: true, UID: e.uid, GID: e.gid, Groups: groups}}, nil
+	return e, local, err
 }
 
-// fromFile finds the entry that is wanted in the machine's own file, which name
-// services come after.
+// owner is the account that has a user id.
+func (l *Local) owner(ctx context.Context, uid uint32) (entry, bool, error) {
+	e, ok, err := l.fromFile(func(e entry) bool { return e.uid == uid })
+	if err != nil || ok {
+		return e, ok, err
+	}
+	e, err = l.fromServices(ctx, fmt.Sprint(uid))
+	if errors.Is(err, ErrUnknown) {
+		return e, false, nil
+	}
+	return e, err == nil, err
+}
+
+// fromFile finds the entry that is wanted in the machine's own file.
 func (l *Local) fromFile(wanted func(entry) bool) (e entry, ok bool, err error) {
 	err = l.read("passwd", func(r io.Reader) error {
 		e, ok, err = find(r, parseEntry, wanted)
 		return err
 	})
 	return e, ok, err
-}
-
-// read has do read a file of etc, which may be missing.
-func (l *Local) read(name string, do func(io.Reader) error) error {
-	f, err := os.Open(filepath.Join(l.sys.etc, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := do(f); err != nil {
-		return fmt.Errorf("read %s: %w", f.Name(), err)
-	}
-	return nil
-}
-
-// text is a small file of etc; empty when there is none.
-func (l *Local) text(name string) (text string, err error) {
-	err = l.read(name, func(r io.Reader) error {
-		b, err := io.ReadAll(io.LimitReader(r, maxLine))
-		text = string(b)
-		return err
-	})
-	return text, err
 }
 
 // Exit codes of getent.
@@ -163,30 +143,5 @@ func (l *Local) groups(ctx context.Context, e entry, local bool) (ids []uint32, 
 		}
 		return ids, err
 	}
-	out, code, err := l.ask(ctx, id, "-G", e.name)
-	if err != nil {
-		return nil, err
-	}
-	if ids, err = parseIDs(out); err != nil || code != 0 || len(ids) == 0 {
-		return nil, failure("id", code, out)
-	}
-	return ids, nil
-}
-
-// enters says whether the account may change into dir, as far as its mode tells.
-func (a Account) enters(dir string) bool {
-	var st unix.Stat_t
-	if unix.Stat(dir, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		return false
-	}
-	if !a.Principal.Set || a.Principal.UID == 0 {
-		return unix.Access(dir, unix.X_OK) == nil
-	}
-	switch member := a.Principal.GID == st.Gid || contains(a.Principal.Groups, st.Gid); {
-	case a.Principal.UID == st.Uid:
-		return st.Mode&unix.S_IXUSR != 0
-	case member:
-		return st.Mode&unix.S_IXGRP != 0
-	}
-	return st.Mode&unix.S_IXOTH != 0
+	return l.askID(ctx, id, e)
 }

@@ -1,3 +1,5 @@
+//go:build unix
+
 package users
 
 import (
@@ -122,7 +124,7 @@ func failure(tool string, code int, out string) error {
 // readOnly and full say what keeps a directory's files from being written.
 func readOnly(dir string) bool {
 	var st unix.Statfs_t
-	return unix.Statfs(dir, &st) == nil && st.Flags&unix.ST_RDONLY != 0
+	return unix.Statfs(dir, &st) == nil && st.Flags&mountedReadOnly != 0
 }
 
 func full(dir string) bool {

@@ -1,3 +1,5 @@
+//go:build unix
+
 package users
 
 import (
@@ -10,18 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// homeOf is where the account's home is going to be.
-func (l *Local) homeOf(w Wish) string {
-	if w.Home != "" {
-		return w.Home
-	}
-	base := "/home"
-	if text, err := l.text("default/useradd"); err == nil && filepath.IsAbs(assigned(text, "HOME")) {
-		base = assigned(text, "HOME")
-	}
-	return filepath.Join(base, Name)
-}
 
 // keepHome looks at a home that is there already, of an account that was
 // removed: the new one gets the user id of its files, for which nothing has to
@@ -53,19 +43,6 @@ func (l *Local) keepHome(ctx context.Context, w Wish) (Wish, error) {
 	}
 	w.UID = int(st.Uid)
 	return w, nil
-}
-
-// owner is the account that has a user id.
-func (l *Local) owner(ctx context.Context, uid uint32) (entry, bool, error) {
-	e, ok, err := l.fromFile(func(e entry) bool { return e.uid == uid })
-	if err != nil || ok {
-		return e, ok, err
-	}
-	e, err = l.fromServices(ctx, fmt.Sprint(uid))
-	if errors.Is(err, ErrUnknown) {
-		return e, false, nil
-	}
-	return e, err == nil, err
 }
 
 // homeMode is that of a home that no tool made.

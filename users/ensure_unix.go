@@ -1,16 +1,14 @@
+//go:build unix
+
 package users
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"strings"
 )
-
-// instead is what helps where no account can be made.
-const instead = "put the account into the node's image (useradd -m " + Name + "), or have the session document name another one (runAsEnabled, runAsDefaultUser)"
 
 // enter has nothing to give back: no session holds the account.
 func (l *Local) enter(ctx context.Context, w Wish) (Account, func() error, error) {
@@ -96,7 +94,7 @@ func (l *Local) add(ctx context.Context, w Wish) error {
 	}
 	m := l.maker(ctx)
 	if m == nil {
-		return fmt.Errorf("neither useradd nor BusyBox's adduser is in %s; %s", l.sys.path, instead)
+		return fmt.Errorf("%s is in %s; %s", noMaker, l.sys.path, instead)
 	}
 	kept, err := l.keepHome(ctx, w)
 	if err != nil {
@@ -112,10 +110,10 @@ func (l *Local) add(ctx context.Context, w Wish) error {
 // complete makes good what a process that was killed in add left out.
 func (l *Local) complete(ctx context.Context, w Wish) error {
 	m := l.maker(ctx)
-	if len(w.Groups) == 0 || m == nil {
+	if m == nil {
 		return nil
 	}
-	return l.explain(m.join(ctx, w.Groups), w)
+	return l.explain(m.complete(ctx, w.Groups), w)
 }
 
 // explain adds the remedy to what a tool said.
@@ -135,32 +133,4 @@ func (l *Local) explain(err error, w Wish) error {
 		return fmt.Errorf("see ssmagent.SessionUser of the configuration: %w", err)
 	}
 	return fmt.Errorf("%s: %w", instead, err)
-}
-
-// ownGroup is the name or number of the account's primary group, which is made
-// if the wish has a number that no group has. Empty: the tool chooses.
-func (l *Local) ownGroup(ctx context.Context, m maker, w Wish) (string, error) {
-	if w.GID > 0 {
-		gid := uint32(w.GID)
-		if g, ok, err := l.group(func(g group) bool { return g.gid == gid }); err != nil || ok {
-			return g.name, err
-		}
-		return Name, m.addGroup(ctx, w.GID, w.System)
-	}
-	g, ok, err := l.group(func(g group) bool { return g.name == Name })
-	if err != nil || !ok {
-		return "", err
-	}
-	if g.gid == 0 {
-		return "", fmt.Errorf("the group %s has id 0, which a session must not have: give it another", Name)
-	}
-	return g.name, nil
-}
-
-func (l *Local) group(wanted func(group) bool) (g group, ok bool, err error) {
-	err = l.read("group", func(r io.Reader) error {
-		g, ok, err = find(r, parseGroup, wanted)
-		return err
-	})
-	return g, ok, err
 }

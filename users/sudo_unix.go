@@ -1,3 +1,5 @@
+//go:build unix
+
 package users
 
 import (
@@ -67,8 +69,8 @@ func (l *Local) writeSudoers(ctx context.Context, visudo, file string) error {
 	if err := l.do(ctx, visudo, "-cf", temp); err != nil {
 		return fmt.Errorf("%s is not what this system's sudo takes: %w", temp, err)
 	}
-	err = unix.Renameat2(unix.AT_FDCWD, temp, unix.AT_FDCWD, file, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // a file system or a kernel that cannot
+	err = renameNew(temp, file)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) { // a file system or a kernel that cannot
 		err = l.fs.Rename(temp, file)
 	}
 	if err != nil && !errors.Is(err, unix.EEXIST) {
