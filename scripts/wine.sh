@@ -2,7 +2,7 @@
 # wine.sh COMMAND…: runs COMMAND where Windows programs run, under wine: in a
 # network of its own that has nothing but a loopback (wine's sockets belong to
 # its server, so the server is started there too), with a prefix of its own,
-# and with nothing left when it ends. COMMAND finds GOOS=windows, the overlay
+# and with nothing left when it ends. COMMAND finds GOOS=windows, the patches
 # for building (GOFLAGS, which were OUTSIDE_GOFLAGS) and $WINRUN, the program for
 # `go test -exec`.
 #
@@ -41,6 +41,7 @@ if [ "${SSMAGENT_WINE:-}" != inside ]; then
 	cat "$0" "$here"/cmd/internal/wineshim/*.go >"$wine/stamp.new"
 	(wine --version; go version) >>"$wine/stamp.new" 2>/dev/null
 	cmp -s "$wine/stamp.new" "$wine/stamp" || template
+	(cd "$here" && go run ./cmd/internal/wineshim -module "$wine/module")
 	prefix=$(mktemp -d "$wine/prefix.XXXXXX")
 	# Files that nobody writes in place are shared with the template.
 	cp -al "$wine/template/." "$prefix/"
@@ -59,7 +60,7 @@ if [ "${SSMAGENT_WINE:-}" != inside ]; then
 	exit $rc
 fi
 ip link set lo up
-export OUTSIDE_GOFLAGS="${GOFLAGS:-}" GOOS=windows GOARCH=amd64 GOFLAGS="${GOFLAGS:-} -overlay=$wine/overlay/overlay.json" WINRUN="$here/scripts/winrun.sh"
+export OUTSIDE_GOFLAGS="${GOFLAGS:-}" GOOS=windows GOARCH=amd64 GOFLAGS="${GOFLAGS:-} -overlay=$wine/overlay/overlay.json -modfile=$wine/module/go.mod" WINRUN="$here/scripts/winrun.sh"
 wineserver -p >/dev/null 2>&1 </dev/null
 # Wine's services go with the last program, and come with the next, whose output
 # they would then hold open: this one stays.

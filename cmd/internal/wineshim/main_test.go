@@ -72,3 +72,31 @@ func TestOverlay(t *testing.T) {
 		t.Errorf("a changed library: %v", err)
 	}
 }
+
+// TestModule: the module's go.mod has the copy of x/sys with the patch, and is
+// left when it is there.
+func TestModule(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "module")
+	if err := writeModule("../../..", dir); err != nil {
+		t.Fatal(err)
+	}
+	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	if err != nil || !strings.Contains(string(mod), "\nreplace golang.org/x/sys => "+dir) {
+		t.Errorf("go.mod %s, %v", mod, err)
+	}
+	patched := filepath.Join(dir, "sys", filepath.FromSlash(asService().file))
+	b, err := os.ReadFile(patched)
+	if err != nil || strings.Contains(string(b), asService().old) || !strings.Contains(string(b), "services.exe") {
+		t.Errorf("%s: %v", patched, err)
+	}
+	if err := os.Remove(patched); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeModule("../../..", dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(patched); err == nil {
+		t.Error("what is there already was made again")
+	}
+}
