@@ -87,7 +87,8 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 	}
 	orchestration := filepath.Join(dir, "document", a.cfg.Agent.OrchestrationRootDir)
 	values := paramstore.Store{Call: api.Call}
-	queue, runs := a.commands(filepath.Join(dir, "document", "jobs"), orchestration, node, replies, creds, log, values)
+	queue, runs, sink := a.commands(jobsOf(dir), orchestration, node, replies, creds, log, values)
+	a.inherit(ctx, dir, node, sink, box)
 	accept := command.New(command.Options{
 		Queue: queue, Replies: replies, Clock: a.opt.Clock, Log: a.log, Node: node, Audit: log, Orchestration: orchestration, Store: values,
 	})
@@ -105,7 +106,6 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 	heart := admin.NewHeart(a.opt.Clock)
 	ping := a.pinger(ctx, api, id, channel)
 	ping.Told, ping.Reach = heart.Beat, reach
-	ping.Zone, ping.ZoneID = a.zone(ctx, id)
 	runs["channel"], runs["health ping"], runs["sessions"] = channel.Run, ping.Run, shells.Run
 	runs["recordings"] = func(ctx context.Context) error { return a.sweep(ctx, filepath.Join(dir, "session", "sessions")) }
 	runs["network"] = func(ctx context.Context) error { return a.watchNetwork(ctx, reach) }
@@ -131,8 +131,9 @@ func (a *Agent) zone(ctx context.Context, id identity.Identity) (name, zoneID st
 
 // pinger tells the service that the node lives.
 func (a *Agent) pinger(ctx context.Context, api *ssmclient.Client, id identity.Identity, channel *control.Control) health.Pinger {
+	zone, zoneID := a.zone(ctx, id)
 	return health.Pinger{
-		Client: api, InstanceID: id.InstanceID, AgentName: a.cfg.Agent.Name, AgentVersion: a.cfg.Agent.Version,
+		Client: api, InstanceID: id.InstanceID, Zone: zone, ZoneID: zoneID, AgentName: a.cfg.Agent.Name, AgentVersion: a.cfg.Agent.Version,
 		Info: a.opt.Machine.Info, Channel: a.settled(ctx, channel), Interval: a.pingEvery(),
 		Clock: a.opt.Clock, Log: a.log,
 	}

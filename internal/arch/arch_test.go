@@ -47,7 +47,7 @@ func module() Rules {
 				"internal/step/content", "internal/step/rundocument", "internal/step/domainjoin", "internal/step/docker", "internal/step/packages",
 				"internal/step/applications", "internal/step/psmodule", "internal/step/cloudwatch"},
 			// 4: flows
-			{"internal/diagnostics", "internal/worker", "internal/session/worker", "internal/command", "internal/offline", "internal/localapi", "internal/session", "internal/controlplane/commands",
+			{"internal/diagnostics", "internal/worker", "internal/session/worker", "internal/command", "internal/predecessor", "internal/offline", "internal/localapi", "internal/session", "internal/controlplane/commands",
 				"internal/services",
 				"internal/controlplane/sessions", "internal/client", "internal/controlplane/s3", "internal/operator"},
 			// 5: the rims

@@ -1,6 +1,11 @@
 package e2e
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+)
 
 // stock puts a package in our place that has the stock agent's names, paths and
 // scripts, and ours in its place again.
@@ -8,8 +13,11 @@ func (l *life) stock() {
 	l.becomesStock()
 	l.m.do("sh", "-c", "echo '# mine' >>"+l.stockUnit())
 	worker := l.m.do("pgrep", "-f", "^/bin/sh /usr/bin/ssm-document-worker|^sleep infinity")
+	began, waits := l.unfinished("current", "InProgress", strings.Fields(worker)[0]), l.unfinished("pending", "NotStarted", "0")
 	l.put(l.keeping, "new")
 	l.version(newVersion)
+	l.isFailed(began, "current", "interrupted by the replacement of the stock agent")
+	l.isFailed(waits, "pending", "the stock agent was replaced before this command began")
 	if got := l.m.do("systemctl", "is-enabled", "amazon-ssm-agent"); got != "enabled" {
 		l.t.Errorf("in the stock package's place the unit is %s", got)
 	}
@@ -83,4 +91,32 @@ func (l *life) becomesStock() {
 		l.t.Error("the registration is gone")
 	}
 	l.stage("back to the stock package")
+}
+
+// unfinished is a command as the stock agent keeps it that has not ended.
+func (l *life) unfinished(folder, status, pid string) string {
+	command := l.p.send(l.id, "touch /root/ran-again")
+	l.m.write(l.stateOf(folder, command), fmt.Sprintf(`{"DocumentInformation":{"DocumentID":%[1]q,"CommandID":%[1]q,"MessageID":"aws.ssm.%[1]s.%[2]s","InstanceID":%[2]q,
+		"DocumentName":"AWS-RunShellScript","DocumentStatus":"InProgress","ProcInfo":{"Pid":%[4]s}},"DocumentType":"SendCommand","SchemaVersion":"1.2",
+		"InstancePluginsInformation":[{"Name":"aws:runShellScript","Id":"aws:runShellScript","Result":{"pluginName":"aws:runShellScript","status":%[3]q,"code":0}}],
+		"UpstreamServiceName":"MessageGatewayService"}`, command, l.id, status, pid))
+	return command
+}
+
+// stateOf is the stock agent's file of a command.
+func (l *life) stateOf(folder, command string) string {
+	return "/var/lib/amazon/ssm/" + l.id + "/document/state/" + folder + "/" + command
+}
+
+// isFailed checks that the service knows why a command of the stock agent
+// failed, and that it is not run.
+func (l *life) isFailed(command, folder, why string) {
+	l.t.Helper()
+	got := l.p.invocation(command, l.id)
+	if got.Status != types.CommandInvocationStatusFailed || !strings.Contains(*got.StandardErrorContent, why) {
+		l.t.Errorf("a command in %s of the stock agent: %s %q", folder, got.Status, *got.StandardErrorContent)
+	}
+	if l.m.exists(l.stateOf(folder, command)) || !l.m.exists(l.stateOf("corrupt", command)) || l.m.exists("/root/ran-again") {
+		l.t.Errorf("a command in %s of the stock agent was not moved aside, or run", folder)
+	}
 }

@@ -264,6 +264,23 @@ func (d Dir) bury(s Summary) error {
 	return nil
 }
 
+// Bury has the queue that is kept in dir know a command that was never its own
+// and is over: another delivery of it is a duplicate. False: the command is one
+// of the queue's, which is not over. It is for the time before the queue runs.
+func Bury(f fsys.FS, dir string, s Summary) (bool, error) {
+	if !validID(s.ID) {
+		return false, fmt.Errorf("close the command: %.80q is no command's id", s.ID)
+	}
+	d := Dir{FS: f, Path: filepath.Join(dir, s.ID)}
+	if d.has(requestFile) && !d.has(doneFile) {
+		return false, nil
+	}
+	if err := fsys.SettleDir(f, d.Path, 0o700); err != nil {
+		return false, err
+	}
+	return true, d.bury(s)
+}
+
 // strip removes all but the tombstone; what stays goes at the next start.
 func (d Dir) strip() {
 	entries, err := d.FS.ReadDir(d.Path) // also what a killed worker left half made
