@@ -43,6 +43,7 @@ func serveAgent(_ context.Context, s streams, f *agentFlags) int {
 	level.Set(firstLevel())
 	log, closeLog := agentLog(s, p.Logs, level)
 	defer closeLog()
+	useProxies(log)
 	m, err := machine(f.root, p, log)
 	if err != nil {
 		s.failf("amazon-ssm-agent", "%v", err)

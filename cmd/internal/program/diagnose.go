@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -153,7 +154,8 @@ func adoptProxies(ctx context.Context, agent admin.Client) map[string]string {
 	defer cancel()
 	shown := map[string]string{}
 	given, err := agent.Proxies(ctx)
-	if err != nil {
+	if err != nil { // it does not run: what it would have
+		useProxies(slog.New(slog.DiscardHandler))
 		env := os.Environ()
 		given = admin.Proxies{HTTP: proxyVariable(env, "http_proxy"), HTTPS: proxyVariable(env, "https_proxy"), No: proxyVariable(env, "no_proxy")}
 	}

@@ -56,12 +56,14 @@ func register(ctx context.Context, s streams, f *agentFlags) int {
 	if err != nil {
 		return exitFailed
 	}
+	// What went well is told below, without a time stamp.
+	log := slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	useProxies(log)
 	trail := auditLog(s, f.root, p, cfg)
 	id, err := registerWith(ctx, s, f, cfg, identity.RegisterDeps{
 		Config: cfg, Vault: v, FS: disk, Data: p.Data, Hardware: fingerprint.Read, UserAgent: agentUserAgent(),
 		Clock: clock.Real{}, Ambient: ambient, StockHardware: fingerprint.ReadStock,
-		// What went well is told below, without a time stamp.
-		Log: slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Log: log,
 	})
 	if errors.Is(err, identity.ErrCanceled) {
 		fmt.Fprintln(s.err, err)
