@@ -1,16 +1,12 @@
 package program
 
 import (
-	"context"
-	"log/slog"
-
 	"ssmagent/internal/clock"
 	"ssmagent/internal/job"
 	"ssmagent/internal/step"
 	"ssmagent/internal/step/content"
 	"ssmagent/internal/step/domainjoin"
 	"ssmagent/internal/step/runscript"
-	"ssmagent/platform"
 	"ssmagent/platform/proc"
 )
 
@@ -20,6 +16,3 @@ func systemSteps(n job.Node, _ runscript.Plugin, _ content.Plugin, env []string)
 		"aws:domainJoin": domainjoin.Plugin{Region: n.Region, Env: append(withHome(env), n.Variables()...), Shell: "/bin/sh", Start: proc.Start, Clock: clock.Real{}},
 	}
 }
-
-// keepPrograms: no step of Linux starts what has to be kept running.
-func keepPrograms(context.Context, platform.Paths, *slog.Logger) {}

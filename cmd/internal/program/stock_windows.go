@@ -18,6 +18,7 @@ const (
 	lineEnd     = "\r\n"
 
 	stoppedService = "Agent service is not running, state is: stopped"
+	rootHome       = "" // root is an account of others
 )
 
 // elevated says whether this process may ask the service's agent.

@@ -87,7 +87,7 @@ func withHome(env []string) []string {
 	if os.Geteuid() != 0 || environ.Get(env, "HOME") != "" {
 		return env
 	}
-	return environ.Set(env, "HOME", "/root")
+	return environ.Set(env, "HOME", rootHome)
 }
 
 // later are the actions of Linux that this version does not run, and why. A
