@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -133,6 +134,19 @@ func (h *host) ended() error {
 		return ErrEnded
 	}
 	return fmt.Errorf("%w: %w", ErrEnded, h.err)
+}
+
+// Supervised says whether a service manager wants to know how the service is
+// (systemd, where the unit is of Type=notify).
+func Supervised() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
+
+// Tell tells the service manager in words what the service is doing; "" takes
+// them back. Without such a manager it does nothing.
+func Tell(text string) error {
+	if _, err := daemon.SdNotify(false, "STATUS="+text); err != nil {
+		return fmt.Errorf("tell systemd the status: %w", err)
+	}
+	return nil
 }
 
 func (h *host) notify(state string) {

@@ -56,6 +56,9 @@ type Machine struct {
 	Env        []string // of workers, handed on to scripts
 	Stderr     *os.File // of workers; nil is the null device
 	Start      func(proc.Spec) (proc.Process, error)
+	// Enter puts a worker into a scope of the service manager; nil: there are
+	// none.
+	Enter      func(id proc.ID, scope string)
 	Find       func(proc.ID) (proc.Process, error)
 	KillMarked func(ctx context.Context, name, value string) error
 	Dial       func(ctx context.Context, path string) (net.Conn, error) // ipc.Dial
@@ -74,7 +77,7 @@ type Machine struct {
 	Watch func(ctx context.Context, dir string) (<-chan struct{}, error)
 }
 
-// Options of an Agent. All but Level is needed.
+// Options of an Agent. All but Level and Last is needed.
 type Options struct {
 	Config  config.Config
 	Machine Machine
@@ -83,6 +86,9 @@ type Options struct {
 	Version string // of the build, four numbers
 	// Level is that of Log, which administrators may change; nil: they cannot.
 	Level *slog.LevelVar
+	// Last: nothing of the machine outlives this process, the first one of a
+	// container. It ends the sessions before it ends.
+	Last bool
 }
 
 // Agent is one node's agent.
@@ -124,7 +130,8 @@ const lockPatience = 5 * time.Second
 
 // Run is the agent's life until ctx ends, which is no error. It calls ready
 // once it knows who it is and can take commands; the network comes after that.
-// Workers that run when it ends are left running for the next agent.
+// Workers that run when it ends are left running for the next agent, if there
+// can be one (Options.Last).
 func (a *Agent) Run(ctx context.Context, ready func()) error {
 	v := vault.New(a.opt.Machine.FS, a.opt.Machine.Paths.Data)
 	v.TakeFrom(a.opt.Machine.Given)
@@ -155,7 +162,15 @@ func (a *Agent) Run(ctx context.Context, ready func()) error {
 	}
 	a.log.Info("agent started", "version", a.opt.Version, "instance", id.InstanceID, "region", id.Region, "identity", id.Type)
 	ready()
-	g, gctx := errgroup.WithContext(ctx)
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer context.AfterFunc(ctx, func() {
+		defer end()
+		if a.opt.Last {
+			p.finish()
+		}
+	})()
+	g, gctx := errgroup.WithContext(life)
 	for name, run := range p.runs {
 		g.Go(func() error {
 			err := run(gctx)

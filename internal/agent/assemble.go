@@ -23,6 +23,7 @@ import (
 	"ssmagent/internal/outbox"
 	"ssmagent/internal/paramstore"
 	"ssmagent/internal/record/audit"
+	"ssmagent/internal/session"
 	"ssmagent/internal/ssmclient"
 	"ssmagent/internal/vault"
 	"ssmagent/internal/wire/doc"
@@ -45,7 +46,20 @@ type parts struct {
 	runs   map[string]func(context.Context) error
 	outbox *outbox.Outbox
 	audit  *audit.Log
+	shells *session.Manager
 	renew  func(config.Config) error // has them go by another configuration
+}
+
+// finishWithin bounds how long sessions are waited for that end with the agent:
+// those who stop a container wait for ten seconds.
+const finishWithin = 5 * time.Second
+
+// finish ends the sessions and has the service told.
+func (p parts) finish() {
+	ctx, done := context.WithTimeout(context.Background(), finishWithin)
+	defer done()
+	p.shells.EndAll(ctx)
+	_ = p.outbox.Drained(ctx) // what is left is on disk
 }
 
 func (p parts) close() {
@@ -113,7 +127,7 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 	if keepFresh != nil {
 		runs["credentials"] = keepFresh
 	}
-	return parts{outbox: box, audit: log, runs: runs, renew: a.renewer(id, filepath.Join(dir, "session"), queue, shells)}, nil
+	return parts{outbox: box, audit: log, shells: shells, runs: runs, renew: a.renewer(id, filepath.Join(dir, "session"), queue, shells)}, nil
 }
 
 // zone is the availability zone of an EC2 instance and the zone's id.
@@ -163,7 +177,7 @@ func (a *Agent) queue(dir string, sink job.Sink, creds aws.CredentialsProvider) 
 	return job.New(job.Options{
 		Dir: dir, FS: m.FS, Clock: a.opt.Clock, Log: a.log, Sink: sink, Limits: limits(a.cfg),
 		Executable: m.Executable, Env: m.Env, Stderr: m.Stderr,
-		Start: m.Start, Find: m.Find, KillMarked: m.KillMarked, Dial: m.Dial, Reboot: m.Reboot,
+		Start: m.Start, Enter: m.Enter, Find: m.Find, KillMarked: m.KillMarked, Dial: m.Dial, Reboot: m.Reboot,
 		Credentials: func(ctx context.Context) (link.Credentials, error) { return link.Borrow(ctx, creds) },
 	})
 }

@@ -30,7 +30,7 @@ func (a *Agent) sessions(dir string, id identity.Identity, creds aws.Credentials
 		Dir: dir, FS: m.FS, Clock: a.opt.Clock, Log: a.log, Outbox: box, Channel: control.ChannelMGS,
 		Node: node, Limit: a.cfg.Mgs.SessionWorkersLimit, Audit: log, Store: values,
 		Credentials: func(ctx context.Context) (link.Credentials, error) { return link.Borrow(ctx, creds) },
-		Executable:  m.Executable, Env: m.Env, Stderr: m.Stderr, Start: m.Start, Find: m.Find, Dial: m.Dial, Settle: m.Settle,
+		Executable:  m.Executable, Env: m.Env, Stderr: m.Stderr, Start: m.Start, Enter: m.Enter, Find: m.Find, Dial: m.Dial, Settle: m.Settle,
 	}), nil
 }
 

@@ -54,7 +54,9 @@ func TestPackageLife(t *testing.T) {
 			l.m = boot(t, image, packages)
 			l.stage("the machine is up")
 			l.arrives()
+			l.idles()
 			l.serves()
+			l.reloads()
 			l.upgrades()
 			l.isKilled()
 			l.staysDisabled()
@@ -104,8 +106,8 @@ func (l *life) arrives() {
 	if got := l.m.do("systemctl", "is-enabled", "amazon-ssm-agent"); got != "enabled" {
 		l.t.Errorf("after the installation the unit is %s", got)
 	}
+	l.waits()
 	l.m.do("amazon-ssm-agent", "-register", "-code", code, "-id", id, "-region", "us-east-1", "-y")
-	l.m.do("systemctl", "restart", "amazon-ssm-agent")
 	var reg struct{ ManagedInstanceID string }
 	b, err := os.ReadFile(filepath.Join(l.m.root(), "var/lib/amazon/ssm/registration"))
 	if err == nil {
@@ -116,7 +118,8 @@ func (l *life) arrives() {
 	}
 	l.id = reg.ManagedInstanceID
 	l.version(oldVersion)
-	l.stage("installed, registered, online")
+	l.stays()
+	l.stage("registered, noticed, online")
 }
 
 // serves runs a command and a shell by stock clients.

@@ -80,6 +80,7 @@ func (q *Queue) handOver(ctx context.Context, l *link.Link[Event]) *entry {
 	early := make(chan launched, 1)
 	early <- launched{link: l}
 	e := q.takeLocked()
+	q.scope(e, l)
 	e.early = early
 	return e
 }

@@ -25,9 +25,18 @@ type launched struct {
 func (q *Queue) launch(e *entry) (w launched) {
 	w.link, w.err = link.Launch[Event](q.opt.Start, proc.Spec{
 		Path: q.opt.Executable, Args: []string{WorkerName, e.dir.Path}, Env: q.opt.Env, Stderr: q.opt.Stderr, Session: true,
-		Scope: "ssmagent-command-" + filepath.Base(e.dir.Path),
 	}, MaxLine)
+	if w.err == nil {
+		q.scope(e, w.link)
+	}
 	return w
+}
+
+// scope has the worker leave the scope that it is in for the one of e.
+func (q *Queue) scope(e *entry, l *link.Link[Event]) {
+	if q.opt.Enter != nil {
+		q.opt.Enter(l.Process.ID(), "ssmagent-command-"+filepath.Base(e.dir.Path))
+	}
 }
 
 // launchEarly starts the worker of a job that nothing stands before, in the

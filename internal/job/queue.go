@@ -41,7 +41,7 @@ type Sink interface {
 	Report(ctx context.Context, rs ...Report) error
 }
 
-// Options of a Queue. All but Stderr, Credentials and Reboot is needed.
+// Options of a Queue. All but Stderr, Enter, Credentials and Reboot is needed.
 type Options struct {
 	Dir   string // holds the jobs' directories; made by Run
 	FS    fsys.FS
@@ -56,6 +56,9 @@ type Options struct {
 	Env        []string // of the worker, handed on to scripts
 	Stderr     *os.File // of the worker
 	Start      func(proc.Spec) (proc.Process, error)
+	// Enter puts a worker into a scope of the service manager; nil: there are
+	// none. It does not wait for that.
+	Enter      func(id proc.ID, scope string)
 	Find       func(proc.ID) (proc.Process, error)
 	KillMarked func(ctx context.Context, name, value string) error
 	Dial       func(ctx context.Context, path string) (net.Conn, error)

@@ -61,7 +61,7 @@ type Outbox struct {
 	bytes  int
 	most   int // bytes that all entries may have
 	seq    uint64
-	change chan struct{} // closed and replaced when there may be more to give
+	change chan struct{} // closed and replaced when there may be more to give, or nothing is left
 }
 
 // item is an entry with its place in the order of giving.
@@ -202,6 +202,21 @@ func (o *Outbox) Next(ctx context.Context, channels ...string) (Entry, error) {
 	}
 }
 
+// Drained returns when nothing is left to send, or with the error of ctx.
+func (o *Outbox) Drained(ctx context.Context) error {
+	for {
+		o.mu.Lock()
+		left, change := len(o.all), o.change
+		o.mu.Unlock()
+		if left == 0 {
+			return nil
+		}
+		if err := o.await(ctx, change, -1); err != nil {
+			return err
+		}
+	}
+}
+
 // take returns what is due, else how long to wait and for what; and the
 // entries that are dropped.
 func (o *Outbox) take(channels []string) (e Entry, wait time.Duration, change <-chan struct{}, lost []Entry) {
@@ -322,6 +337,9 @@ func (o *Outbox) addLocked(e Entry) {
 
 func (o *Outbox) removeLocked(it *item) {
 	delete(o.all, it.ID)
+	if len(o.all) == 0 {
+		o.wakeLocked()
+	}
 	o.bytes -= it.size()
 	q := o.queues[it.Channel]
 	heap.Remove(q, it.index)

@@ -80,6 +80,39 @@ func TestResentUntilDone(t *testing.T) {
 	})
 }
 
+func TestDrained(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := open(t, fsystest.NewDisk())
+		if err := o.Drained(t.Context()); err != nil {
+			t.Errorf("with nothing in it: %v", err)
+		}
+		mustPut(t, o, entry("a", "1"), entry("b", "1"))
+		drained := make(chan error, 1)
+		go func() { drained <- o.Drained(t.Context()) }()
+		for _, id := range []string{"a", "b"} {
+			synctest.Wait()
+			select {
+			case err := <-drained:
+				t.Fatalf("before %s was done: %v", id, err)
+			default:
+			}
+			if err := o.Done(id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := <-drained; err != nil {
+			t.Error(err)
+		}
+		mustPut(t, o, entry("c", "1"))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := o.Drained(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("with an entry that stays: %v", err)
+		}
+	})
+}
+
 func TestNextWakesOnPut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

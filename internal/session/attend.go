@@ -26,6 +26,7 @@ const credentialPatience = 30 * time.Second
 
 // attend sees a session through to its end, or until ctx ends.
 func (m *Manager) attend(ctx context.Context, e *entry) {
+	defer close(e.over)
 	r, err := m.serve(ctx, e)
 	if err == nil {
 		err = m.retry(ctx, e, func() error { return m.conclude(e, r) })

@@ -18,12 +18,14 @@ const MaxLine = 64 << 10
 func (m *Manager) start(ctx context.Context, e *entry, o Order) (*link.Link[Event], error) {
 	l, err := link.Launch[Event](m.opt.Start, proc.Spec{
 		Path: m.opt.Executable, Args: []string{WorkerName, e.dir.Path}, Env: m.opt.Env, Stderr: m.opt.Stderr, Session: true,
-		Scope: "ssmagent-session-" + filepath.Base(e.dir.Path),
 	}, MaxLine)
 	if err != nil {
 		return nil, fmt.Errorf("start the session's worker: %w", err)
 	}
 	id := l.Process.ID()
+	if m.opt.Enter != nil {
+		m.opt.Enter(id, "ssmagent-session-"+filepath.Base(e.dir.Path))
+	}
 	if err := e.dir.saveWorker(id); err != nil {
 		_ = l.Process.Kill() // it has not been told to run
 		l.Close()

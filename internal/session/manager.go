@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +34,7 @@ type Outbox interface {
 	Put(entries ...outbox.Entry) error
 }
 
-// Options of a Manager. All but Stderr, Audit and Store is needed.
+// Options of a Manager. All but Stderr, Enter, Audit and Store is needed.
 type Options struct {
 	Dir    string // holds the sessions' directories; made by Run
 	FS     fsys.FS
@@ -56,8 +58,11 @@ type Options struct {
 	Env        []string // of the worker, handed on to shells
 	Stderr     *os.File // of the worker
 	Start      func(proc.Spec) (proc.Process, error)
-	Find       func(proc.ID) (proc.Process, error)
-	Dial       func(ctx context.Context, path string) (net.Conn, error)
+	// Enter puts a worker into a scope of the service manager; nil: there are
+	// none. It does not wait for that.
+	Enter func(id proc.ID, scope string)
+	Find  func(proc.ID) (proc.Process, error)
+	Dial  func(ctx context.Context, path string) (net.Conn, error)
 	// Settle gives back what ended workers had of the machine's accounts and
 	// were killed before they could; nil: nothing is to be given back.
 	Settle func(context.Context) error
@@ -84,6 +89,7 @@ type entry struct {
 	dir  Dir
 	log  *slog.Logger
 	end  chan struct{} // closed when the service ended it
+	over chan struct{} // closed when nobody attends it any more
 	once sync.Once
 
 	// The rest belongs to the goroutine that attends the session.
@@ -205,7 +211,7 @@ func (m *Manager) dir(id string) Dir {
 }
 
 func (m *Manager) newEntry(r Request) *entry {
-	return &entry{req: r, dir: m.dir(r.ID), end: make(chan struct{}), log: m.log.With("session", r.ID)}
+	return &entry{req: r, dir: m.dir(r.ID), end: make(chan struct{}), over: make(chan struct{}), log: m.log.With("session", r.ID)}
 }
 
 // Open starts the session that t orders. It returns once the session is
@@ -309,6 +315,24 @@ func (m *Manager) Close(ctx context.Context, id string) error {
 	// Told first: an agent that dies now is asked again by the service.
 	e.terminate()
 	return e.dir.write(terminateFile, nil, false)
+}
+
+// EndAll ends the sessions that are open, and returns when their results are in
+// the outbox or ctx ends: for an agent that takes its workers along when it goes.
+func (m *Manager) EndAll(ctx context.Context) {
+	m.mu.Lock()
+	open := slices.Collect(maps.Values(m.live))
+	m.mu.Unlock()
+	for _, e := range open {
+		e.terminate()
+	}
+	for _, e := range open {
+		select {
+		case <-e.over:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Live is how many sessions there are.

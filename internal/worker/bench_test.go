@@ -33,6 +33,7 @@ type bench struct {
 	boot    func(context.Context) error
 	// credentials are the agent's; nil: it has none.
 	credentials func(context.Context) (link.Credentials, error)
+	enter       func(proc.ID, string) // nil: there are no scopes
 }
 
 func newBench(t *testing.T) *bench {
@@ -57,7 +58,7 @@ func (b *bench) queue() (q *job.Queue, stop func()) {
 	q = job.New(job.Options{
 		Dir: b.jobs(), FS: secfile.OS(), Clock: b.clock, Log: slog.New(slog.DiscardHandler), Sink: b.sink,
 		Limits: job.Limits{Workers: b.workers, Buffer: 10, Retries: 2}, Executable: b.exe, Env: os.Environ(), Stderr: os.Stderr,
-		Start: proc.Start, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Reboot: b.boot, Credentials: b.credentials,
+		Start: proc.Start, Enter: b.enter, Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Reboot: b.boot, Credentials: b.credentials,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -13,6 +13,7 @@ import (
 	"ssmagent/internal/job"
 	"ssmagent/internal/link"
 	"ssmagent/internal/wire/doc"
+	"ssmagent/platform/proc"
 )
 
 // newLine is a bench whose jobs wait in line for one place, and whose queue has
@@ -30,6 +31,8 @@ func newLine(t *testing.T) *bench {
 func TestNextJobInLineGetsTheWorker(t *testing.T) {
 	t.Parallel()
 	b := newLine(t)
+	scopes := make(chan string, 10)
+	b.enter = func(id proc.ID, scope string) { scopes <- fmt.Sprint(id.PID, " ", scope) }
 	q, _ := b.queue()
 	ids := []string{"c3", "c2", "c1", "c4"}
 	for _, id := range ids {
@@ -53,6 +56,9 @@ func TestNextJobInLineGetsTheWorker(t *testing.T) {
 		}
 		if c.pid != pid {
 			t.Errorf("%s has the worker %d, those before had %d", id, c.pid, pid)
+		}
+		if got, want := <-scopes, fmt.Sprint(pid, " ssmagent-command-", id); got != want {
+			t.Errorf("into a scope went %s, want %s", got, want)
 		}
 		status := []doc.Status{doc.Success, doc.Failed}[i%2] // a job that failed by itself left nothing either
 		c.answer(status)

@@ -20,8 +20,11 @@ func imprint() (asThen func() bool) {
 	}
 }
 
+// scopePrefix begins the names of the scopes that workers get.
+const scopePrefix = "ssmagent-"
+
 // sameGroup says whether a process that was in control group before has been
-// moved by nobody but systemd, to whom we gave it: see Spec.Scope.
+// moved by nobody but systemd, to whom we gave it: see Scopes.
 func sameGroup(before, now string) bool {
 	return now == before || strings.Contains(now, "/"+scopePrefix)
 }

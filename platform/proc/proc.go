@@ -55,9 +55,8 @@ type Spec struct {
 	// do, however that is: Wait returns when nothing of it runs any more. It has
 	// no console. Windows only.
 	Tethered bool
-	// Scope names a job object for the child and all it starts, or a systemd
-	// scope: in the background, and only where systemd runs and hears us.
-	// Empty for none.
+	// Scope names a job object for the child and all it starts, which only
+	// Windows has; for systemd see Scopes. Empty for none.
 	Scope string
 	// Subreaper, in our own process, is set by BecomeSubreaper.
 }

@@ -46,9 +46,6 @@ const descriptorDir = "/dev/fd"
 
 func closeOnExec() error { return markDescriptors() }
 
-// enter leaves the process where it is: there is no systemd.
-func enter(string, int) {}
-
 // becomeSubreaper has nothing to do: see processes.
 func becomeSubreaper() error { return nil }
 

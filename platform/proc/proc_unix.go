@@ -58,9 +58,6 @@ func start(s Spec) (Process, error) {
 		return nil, fmt.Errorf("start %s: its start time: %w", s.Path, err)
 	}
 	p.id.Start = st.start
-	if s.Scope != "" {
-		enter(s.Scope, pid)
-	}
 	return p, nil
 }
 
@@ -90,6 +87,8 @@ func attributes(s Spec) (*syscall.ProcAttr, func(), error) {
 		return nil, nil, fmt.Errorf("processes are tethered to ours on Windows only: %w", errors.ErrUnsupported)
 	case s.CommandLine != "":
 		return nil, nil, fmt.Errorf("command lines exist on Windows only, give arguments: %w", errors.ErrUnsupported)
+	case s.Scope != "":
+		return nil, nil, fmt.Errorf("job objects exist on Windows only: %w", errors.ErrUnsupported)
 	case s.Path == "" || s.Path[0] != '/':
 		return nil, nil, fmt.Errorf("path %q is not absolute", s.Path)
 	case len(s.Args) == 0:

@@ -2,9 +2,8 @@ package proc
 
 import (
 	"context"
+	"fmt"
 	"os"
-	"strings"
-	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/godbus/dbus/v5"
@@ -13,46 +12,38 @@ import (
 // manager is where systemd hears root without a bus between.
 const manager = "/run/systemd/private"
 
-// scopePrefix begins the names of the scopes that workers get.
-const scopePrefix = "ssmagent-"
-
-// scopeWithin bounds what systemd may take; nobody waits for it.
-const scopeWithin = 10 * time.Second
-
-// enter has systemd put a process and what it has started by now into a scope
-// of their own, in the background: they stay where they are if systemd does
-// not answer, or does not want to, which changes nothing of what they do.
-func enter(scope string, pid int) {
-	if _, err := os.Stat(manager); err != nil {
-		return // no systemd, or none for us
-	}
-	go func() {
-		ctx, done := context.WithTimeout(context.Background(), scopeWithin)
-		defer done()
-		_ = startScope(ctx, unitName(scope), pid)
-	}()
+func hasScopes() bool {
+	_, err := os.Stat(manager)
+	return err == nil
 }
 
-// unitName is a unit's name of the characters that it may have (systemd.unit(5)).
-func unitName(scope string) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x80 && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.:", r)) {
-			return r
-		}
-		return '_'
-	}, scope[:min(len(scope), 200)]) + ".scope"
-}
+type systemdScopes struct{ *systemd.Conn }
 
-// startScope makes the scope, and then puts into it what the process had
-// started before it was there itself.
-func startScope(ctx context.Context, unit string, pid int) error {
+func dialScopes(ctx context.Context) (scoper, error) {
 	conn, err := systemd.NewSystemdConnectionContext(ctx)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("connect to systemd at %s: %w", manager, err)
 	}
-	defer conn.Close()
+	return systemdScopes{conn}, nil
+}
+
+func (c systemdScopes) enter(ctx context.Context, id ID, unit string) error {
+	if !running(id) {
+		return nil // its number may be another's by now
+	}
+	if err := c.start(ctx, id.PID, unit); err != nil {
+		if !running(id) {
+			return nil
+		}
+		return fmt.Errorf("have systemd make %s: %w", unit, err)
+	}
+	return c.gather(ctx, id.PID, unit)
+}
+
+// start makes the scope with one process in it.
+func (c systemdScopes) start(ctx context.Context, pid int, unit string) error {
 	done := make(chan string, 1)
-	_, err = conn.StartTransientUnitContext(ctx, unit, "fail", []systemd.Property{
+	_, err := c.StartTransientUnitContext(ctx, unit, "fail", []systemd.Property{
 		systemd.PropDescription("started by amazon-ssm-agent"),
 		systemd.PropPids(uint32(pid)),
 		{Name: "Delegate", Value: dbus.MakeVariant(true)},                    // or nothing can be attached later
@@ -62,10 +53,19 @@ func startScope(ctx context.Context, unit string, pid int) error {
 		return err
 	}
 	select {
-	case <-done:
+	case result := <-done:
+		if result != "done" {
+			return fmt.Errorf("its job is %s", result)
+		}
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// gather puts into the scope what the process had started before it was there
+// itself.
+func (c systemdScopes) gather(ctx context.Context, pid int, unit string) error {
 	moved := map[int]bool{}
 	for found := true; found; { // what a process started meanwhile is met in the next round
 		found = false
@@ -76,7 +76,7 @@ func startScope(ctx context.Context, unit string, pid int) error {
 		for _, s := range alive(newTree(all).below(pid, keeper(nil))) {
 			if !moved[s.pid] {
 				moved[s.pid], found = true, true
-				_ = conn.AttachProcessesToUnit(ctx, unit, "", []uint32{uint32(s.pid)}) // it may have ended
+				_ = c.AttachProcessesToUnit(ctx, unit, "", []uint32{uint32(s.pid)}) // it may have ended
 			}
 		}
 	}

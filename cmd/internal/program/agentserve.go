@@ -14,6 +14,7 @@ import (
 	"ssmagent/fingerprint"
 	"ssmagent/internal/agent"
 	"ssmagent/internal/clock"
+	"ssmagent/internal/config"
 	"ssmagent/platform"
 	"ssmagent/platform/ipc"
 	"ssmagent/platform/network"
@@ -49,8 +50,11 @@ func serveAgent(_ context.Context, s streams, f *agentFlags) int {
 		s.failf("amazon-ssm-agent", "%v", err)
 		return exitFailed
 	}
-	a, err := agent.New(agent.Options{Config: cfg, Machine: m, Log: log, Clock: clock.Real{}, Version: version, Level: level})
-	if err != nil {
+	l := &lives{
+		opt:  agent.Options{Machine: m, Log: log, Clock: clock.Real{}, Version: version, Level: level, Last: proc.First()},
+		load: func() (config.Config, error) { return loadConfig(s, p.ConfigFile) },
+	}
+	if err := l.next(cfg); err != nil {
 		s.failf("amazon-ssm-agent", "%v", err)
 		return exitFailed
 	}
@@ -58,9 +62,9 @@ func serveAgent(_ context.Context, s streams, f *agentFlags) int {
 	// costs less than keeping twice as much.
 	debug.SetGCPercent(50)
 	o := service.Default()
-	o.Log, o.Reload = log, func() { reloadConfig(p.ConfigFile, a, log) }
+	o.Log, o.Reload = log, func() { reloadConfig(p.ConfigFile, l.now.Load(), log) }
 	keep := func(ctx context.Context) { keepPrograms(ctx, p, log) }
-	if err := service.Run(o, beside(keep, a.Run)); err != nil {
+	if err := service.Run(o, perhapsFirst(beside(keep, l.run))); err != nil {
 		s.failf("amazon-ssm-agent", "%v", err)
 		return exitFailed
 	}
@@ -92,9 +96,20 @@ func machine(root string, p platform.Paths, log *slog.Logger) (agent.Machine, er
 	return agent.Machine{
 		Info: platform.Read, Paths: p, FS: fileSystem(root), Lock: secfile.Lock, Hardware: fingerprint.Read, Ambient: ambient, Cloud: connect.Cloud(),
 		User: userName(), Executable: exe, Given: os.Getenv("CREDENTIALS_DIRECTORY"), Env: workerEnv(p.Logs), Stderr: os.Stderr,
-		Start: starter(root), Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Listen: ipc.Listen, CheckPeer: ipc.CheckPeer, Reboot: restart, Watch: watch.Dir,
+		Start: proc.Start, Enter: scopes(root, log), Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Listen: ipc.Listen, CheckPeer: ipc.CheckPeer, Reboot: restart, Watch: watch.Dir,
 		Network: network.Changes, SharedCredentials: sharedCredentials(root), Settle: settle,
 	}, nil
+}
+
+// scopes gives workers scopes of their own, but not below a root: the service
+// manager is outside of it.
+func scopes(root string, log *slog.Logger) func(proc.ID, string) {
+	if root != "" {
+		return nil
+	}
+	return proc.NewScopes(func(err error) {
+		log.Warn("a worker has no scope of its own: limits and restarts of the agent's unit reach it; others that get none are not told", "error", err)
+	}).Enter
 }
 
 // sharedCredentials is the shared credentials file of the agent's user, or one

@@ -5,8 +5,6 @@ package program
 import (
 	"os"
 	"syscall"
-
-	"ssmagent/platform/proc"
 )
 
 // sessionProcs is how many processors a session's processes use at once. They
@@ -22,16 +20,4 @@ func pollable(f *os.File) *os.File {
 		return f
 	}
 	return os.NewFile(uintptr(fd), f.Name())
-}
-
-// starter starts workers in scopes of their own, but not below a root: systemd
-// is outside of it.
-func starter(root string) func(proc.Spec) (proc.Process, error) {
-	if root == "" {
-		return proc.Start
-	}
-	return func(s proc.Spec) (proc.Process, error) {
-		s.Scope = ""
-		return proc.Start(s)
-	}
 }

@@ -1,10 +1,6 @@
 package program
 
-import (
-	"os"
-
-	"ssmagent/platform/proc"
-)
+import "os"
 
 // sessionProcs is how many processors a session's processes use at once: one
 // reads while another writes.
@@ -12,11 +8,3 @@ const sessionProcs = 2
 
 // pollable is f: pipes cannot be polled here.
 func pollable(f *os.File) *os.File { return f }
-
-// starter starts workers without a job: one would end them with the agent.
-func starter(string) func(proc.Spec) (proc.Process, error) {
-	return func(s proc.Spec) (proc.Process, error) {
-		s.Scope = ""
-		return proc.Start(s)
-	}
-}
