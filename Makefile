@@ -83,7 +83,7 @@ test-install: build package-deb package-rpm ## real accounts and sudo in a root 
 		go test -count=1 -timeout 8m -v -run '^TestPackageLife$$' -exec $(CURDIR)/scripts/netns.sh ./internal/e2e
 
 test-windows: build ## the tests of what asks Windows as Windows programs, and the main job, under wine in a network of its own
-	scripts/need.sh aws ip unshare wine
+	scripts/need.sh aws ip unshare wine x86_64-w64-mingw32-gcc
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) scripts/wine.sh scripts/test-windows.sh
 

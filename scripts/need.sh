@@ -14,6 +14,7 @@ package() {
 	top) echo procps ;;
 	unshare | nsenter) echo util-linux ;;
 	useradd) echo passwd ;;
+	x86_64-w64-mingw32-gcc) echo gcc-mingw-w64-x86-64-win32 ;;
 	visudo) echo sudo ;;
 	vi) echo vim-tiny ;;
 	*) echo "$1" ;;

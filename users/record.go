@@ -28,6 +28,14 @@ type record struct {
 	Sudoers bool `json:",omitempty"`
 	// WithoutSudo: there was no sudo to write rules for.
 	WithoutSudo bool `json:",omitempty"`
+
+	// Enabled, on Windows: sessions may use the account, and whoever ends the
+	// last one disables it. It is written before the account is enabled.
+	Enabled bool `json:",omitempty"`
+	// Joined, on Windows: we put it into the Administrators once. Removed: it
+	// was in there no more, and whoever saw to that wants it so.
+	Joined  bool `json:",omitempty"`
+	Removed bool `json:",omitempty"`
 }
 
 func (l *Local) load() (r record, err error) {

@@ -6,16 +6,33 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+
+	"golang.org/x/sys/windows"
 )
 
-// system needs no words here yet.
-type system struct{}
+// system is where Windows has its accounts. Tests put others there: what they
+// are put over records what it is told.
+type system struct {
+	netapi *windows.LazyDLL
+	advapi *windows.LazyDLL // log-ons and tokens
+	// productKey has ProductType, and directoryService is Active Directory's:
+	// they tell domain controllers from others.
+	productKey, directoryService string
+}
 
-func thisSystem() system { return system{} }
+func thisSystem() system {
+	return system{
+		netapi: windows.NewLazySystemDLL("netapi32.dll"), advapi: windows.NewLazySystemDLL("advapi32.dll"),
+		productKey: `SYSTEM\CurrentControlSet\Control\ProductOptions`, directoryService: "NTDS",
+	}
+}
 
-// switches: starting a process as another takes a token of its account, which
-// this version does not ask for.
-func switches() bool { return false }
+// switches: LocalSystem alone has all the privileges that it takes to give a
+// process the token of another account.
+func switches() bool {
+	u, err := windows.GetCurrentProcessToken().GetTokenUser()
+	return err == nil && u.User.Sid.IsWellKnown(windows.WinLocalSystemSid)
+}
 
 func (l *Local) self() (Account, error) {
 	u, err := user.Current()
@@ -40,12 +57,6 @@ func (l *Local) lookup(_ context.Context, name string) (Account, error) {
 	}
 	return Account{Name: u.Username, Home: u.HomeDir}, nil
 }
-
-func (l *Local) enter(context.Context, Wish) (Account, func() error, error) {
-	return Account{}, nil, fmt.Errorf("make the account %s: making accounts on Windows is not there yet; sessions run as whoever started the agent: %w", Name, errors.ErrUnsupported)
-}
-
-func (l *Local) settle(context.Context) error { return nil }
 
 func (a Account) enters(dir string) bool {
 	fi, err := os.Stat(dir)

@@ -1,6 +1,7 @@
 package secfile
 
 import (
+	"errors"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,27 @@ func TestLock(t *testing.T) {
 	wg.Wait()
 	if n := inside.Load(); n != 160 {
 		t.Errorf("%d", n)
+	}
+	first, err := LockShared(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := LockShared(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first()
+	if _, err := TryLock(file); !errors.Is(err, ErrLocked) {
+		t.Errorf("locked while another shares it: %v", err)
+	}
+	second()
+	last, err := TryLock(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last()
+	if _, err := LockShared(filepath.Join(t.TempDir(), "no", "such", "folder")); err == nil {
+		t.Error("a shared lock in no folder")
 	}
 	if _, err := Lock(filepath.Join(t.TempDir(), "no", "such", "folder")); err == nil {
 		t.Error("a lock in no folder")

@@ -89,9 +89,13 @@ func machine(root string, p platform.Paths, log *slog.Logger) (agent.Machine, er
 	if err != nil {
 		return agent.Machine{}, fmt.Errorf("find this program: %w", err)
 	}
-	restart, settle := reboot.Machine, users.New(secfile.OS(), p.Data, log).Settle
-	if root != "" { // nothing outside of it is changed, least of all these
-		restart, settle = reboot.Below(root), nil
+	restart := reboot.Machine
+	if root != "" { // nothing outside of it is changed, least of all this
+		restart = reboot.Below(root)
+	}
+	var settle func(context.Context) error
+	if all := users.New(secfile.OS(), p.Data, log); root == "" && all.Switches() {
+		settle = all.Settle
 	}
 	return agent.Machine{
 		Info: platform.Read, Paths: p, FS: fileSystem(root), Lock: secfile.Lock, Hardware: fingerprint.Read, Ambient: ambient, Cloud: connect.Cloud(),
