@@ -1,5 +1,3 @@
-//go:build unix
-
 package proxy
 
 // sources: the environment says all there is.
