@@ -13,7 +13,7 @@ SOURCES := cmd internal platform service shell users fingerprint installer
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: build run test test-unit test-e2e test-install test-windows bench soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 package package-all pre-build checkstyle lint-all quick-test quick-integtest coverage build-release release get-tools clean help
+.PHONY: build run test test-unit test-e2e test-install test-windows bench soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-windows-arm64 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 package-win package-win-386 package-win-arm64 package package-all pre-build checkstyle lint-all quick-test quick-integtest coverage build-release release get-tools clean help
 
 build: build-$(HOST) ## build for this machine into bin/<os>_<arch>/
 
@@ -23,7 +23,8 @@ build-arm: build-linux_arm ## Linux arm (v6 and later)
 build-arm64: build-linux_arm64 ## Linux arm64
 build-windows: build-windows_amd64 ## Windows amd64
 build-windows-386: build-windows_386 ## Windows 386
-build-all: build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 ## all of them
+build-windows-arm64: build-windows_arm64 ## Windows arm64
+build-all: build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-windows-arm64 ## all of them
 
 build-linux_%:
 	GOOS=linux GOARCH=$* GOARM=6 $(GOBUILD) -o $(BIN)/linux_$*/amazon-ssm-agent ./cmd/amazon-ssm-agent
@@ -50,8 +51,29 @@ package-rpm_%: build-linux_% $(PACK)
 $(PACK): $(wildcard installer/pack/*.go) installer/pack/go.mod installer/pack/go.sum
 	cd installer/pack && go build -trimpath -buildvcs=false -o $@ .
 
-build-windows_%:
-	GOOS=windows GOARCH=$* $(GOBUILD) -o $(BIN)/windows_$*/ ./cmd/amazon-ssm-agent ./cmd/ssm-local ./cmd/ssm-cli
+# The linker takes resources from beside the sources only, and they are nobody
+# else's: there they are while it runs. Windows has no links for everybody, so
+# the other names are files, which are one on this disk.
+build-windows_%: $(TOOLS)/go-winres
+	$(TOOLS)/go-winres make --in wix/resources.json --arch $* --out cmd/amazon-ssm-agent/rsrc --product-version $(VERSION) --file-version $(VERSION)
+	GOOS=windows GOARCH=$* $(GOBUILD) -o $(BIN)/windows_$*/ ./cmd/amazon-ssm-agent; rc=$$?; rm -f cmd/amazon-ssm-agent/rsrc_windows_$*.syso; exit $$rc
+	cd $(BIN)/windows_$* && for l in ssm-cli ssm-local; do ln -f amazon-ssm-agent.exe $$l.exe; done
+
+# PACKAGE_CERT=FILE and PACKAGE_CERT_KEY=FILE (PEM) sign the program and the
+# package, PACKAGE_TIMESTAMP=URL has the signature's time stamped.
+package-win: package-win_amd64 ## MSI and ZIP for Windows, amd64
+package-win-386: package-win_386 ## MSI and ZIP for Windows, 386
+package-win-arm64: package-win_arm64 ## ZIP for Windows, arm64
+
+PACKAGE_WIN = $(PACK) -arch $* -bin $(BIN)/windows_$* -version $(VERSION) -time $(EPOCH) \
+	$(if $(PACKAGE_CERT),-cert $(PACKAGE_CERT) -key $(PACKAGE_CERT_KEY)) $(if $(PACKAGE_TIMESTAMP),-timestamp $(PACKAGE_TIMESTAMP))
+package-win_%: build-windows_% $(PACK)
+	scripts/need.sh wixl msibuild $(if $(PACKAGE_CERT),osslsigncode)
+	$(if $(filter arm64,$*),,$(PACKAGE_WIN) -format msi -out $(BIN)/windows_$*/amazon-ssm-agent.msi)
+	$(PACKAGE_WIN) -format zip -out $(BIN)/windows_$*/amazon-ssm-agent.zip
+
+$(TOOLS)/go-winres: tools/winres/go.mod tools/winres/go.sum
+	cd tools/winres && go build -trimpath -buildvcs=false -o $@ github.com/tc-hib/go-winres
 
 run: build ## the main job on this machine, nothing outside ./.run changed (ONCE=1: exit by itself)
 	exec bin/$(HOST)/ssm-local demo -root ./.run $(if $(ONCE),-once)
@@ -118,8 +140,8 @@ fmt: ## format the sources
 	gofmt -w $(SOURCES)
 
 # The other words that the stock agent's makefile has.
-package: package-deb package-rpm ## packages for amd64
-package-all: package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 ## packages for every architecture
+package: package-deb package-rpm package-win ## packages for amd64
+package-all: package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 package-win package-win-386 package-win-arm64 ## packages for every architecture
 pre-build: ## make the scripts executable
 	chmod +x scripts/*.sh installer/deb/p* .ci/run
 checkstyle: ## gofmt and vet
@@ -133,7 +155,7 @@ coverage: ## unit tests, and how much of the code they run, into build/coverage.
 	go tool cover -func=build/coverage.out >build/coverage.txt && tail -n 1 build/coverage.txt
 build-release: checkstyle coverage build-all package-all ## check, build and package everything
 release: checkstyle coverage test package-all ## build-release with every test
-get-tools: $(TOOLS)/golangci-lint $(TOOLS)/session-manager-plugin $(TOOLS)/npm/node_modules ## what tests and lint need
+get-tools: $(TOOLS)/golangci-lint $(TOOLS)/go-winres $(TOOLS)/session-manager-plugin $(TOOLS)/npm/node_modules ## what tests and lint need
 
 clean: ## remove what builds and runs left here
 	rm -rf bin build .run

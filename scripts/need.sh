@@ -10,6 +10,7 @@ package() {
 	ssh | ssh-keygen) echo openssh-client ;;
 	sshd) echo openssh-server ;;
 	ip) echo iproute2 ;;
+	msibuild | msiinfo) echo msitools ;;
 	systemd-nspawn) echo systemd-container ;;
 	top) echo procps ;;
 	unshare | nsenter) echo util-linux ;;

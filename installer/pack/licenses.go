@@ -17,10 +17,19 @@ import (
 // licenseFile is what modules call the text of their licence and notices.
 var licenseFile = regexp.MustCompile(`(?i)^(un)?(licen[cs]e|copying|notice)([.-].*)?$`)
 
-// copyright has the licences of everything that is linked into the program,
-// which they ask to come with it. A module without one is an error.
+// license is what the program itself may be used under.
+const license = "ssmagent, an agent for AWS Systems Manager. Its owners have published no licence for it: all rights are theirs.\n"
+
+// copyright is the one text of both that Debian wants.
 func (o options) copyright() ([]byte, error) {
-	built, err := buildinfo.ReadFile(filepath.Join(o.bin, name))
+	b, err := o.notices(name)
+	return append([]byte(license), b...), err
+}
+
+// notices has the licences of everything that is linked into the program, which
+// they ask to come with it. A module without one is an error.
+func (o options) notices(program string) ([]byte, error) {
+	built, err := buildinfo.ReadFile(filepath.Join(o.bin, program))
 	if err != nil {
 		return nil, err
 	}
@@ -33,8 +42,7 @@ func (o options) copyright() ([]byte, error) {
 		return nil, fmt.Errorf("go env: %w", err)
 	}
 	var b bytes.Buffer
-	b.WriteString("ssmagent, an agent for AWS Systems Manager. Its owners have published no licence for it: all rights are theirs.\n" +
-		"Linked into the program are the works below, each under its own licence.\n")
+	b.WriteString("Linked into the program are the works below, each under its own licence.\n")
 	if err := licenses(&b, "Go "+built.GoVersion, string(bytes.TrimSpace(root))); err != nil {
 		return nil, err
 	}

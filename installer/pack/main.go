@@ -1,10 +1,12 @@
-// Command pack makes the Linux packages of ssmagent: deb and rpm from built
-// programs, the same bytes each time.
+// Command pack makes the packages of ssmagent from built programs, the same
+// bytes each time: deb and rpm for Linux, msi and zip for Windows.
 //
 //	pack -format deb -arch amd64 -bin bin/linux_amd64 -version 3.3.9000.0 -time 1700000000 -out FILE
 //
-// It runs in the repository's root. With -key FILE the package is signed with
-// that OpenPGP secret key; its passphrase is in PACKAGE_KEY_PASSPHRASE.
+// It runs in the repository's root. With -key FILE a package for Linux is signed
+// with that OpenPGP secret key, and with -cert FILE as well the program and
+// package for Windows with that certificate and its key; the key's passphrase is
+// in PACKAGE_KEY_PASSPHRASE. An msi needs wixl and msitools, signing osslsigncode.
 package main
 
 import (
@@ -25,12 +27,14 @@ import (
 
 func main() {
 	var o options
-	flag.StringVar(&o.format, "format", "", "deb or rpm")
+	flag.StringVar(&o.format, "format", "", "deb, rpm, msi or zip")
 	flag.StringVar(&o.arch, "arch", "", "GOARCH of the programs: amd64, 386, arm, arm64")
 	flag.StringVar(&o.bin, "bin", "", "folder of the built program")
 	flag.StringVar(&o.version, "version", "", "version, four numbers")
 	flag.StringVar(&o.out, "out", "", "file to write")
-	flag.StringVar(&o.key, "key", "", "OpenPGP secret key to sign with")
+	flag.StringVar(&o.key, "key", "", "secret key to sign with: OpenPGP for Linux, PEM for Windows")
+	flag.StringVar(&o.cert, "cert", "", "certificate to sign with for Windows, and those between it and its root")
+	flag.StringVar(&o.stampedBy, "timestamp", "", "URL of the service that stamps the time of a signature for Windows")
 	at := flag.Int64("time", 0, "time of the files in the package, seconds since 1970")
 	flag.Parse()
 	o.time = time.Unix(*at, 0).UTC()
@@ -42,6 +46,7 @@ func main() {
 
 type options struct {
 	format, arch, bin, version, out, key string
+	cert, stampedBy                      string
 	time                                 time.Time
 }
 
@@ -56,14 +61,24 @@ const (
 var links = []string{"ssm-cli", "ssm-document-worker", "ssm-local", "ssm-session-worker"}
 
 func (o options) run() error {
-	if o.bin == "" || o.arch == "" || o.version == "" || o.out == "" || (o.format != "deb" && o.format != "rpm") {
-		return errors.New("-format deb|rpm, -arch, -bin, -version and -out are needed")
+	kinds := map[string]func(scratch string) error{"deb": o.linux, "rpm": o.linux, "msi": o.msi, "zip": o.zip}
+	kind := kinds[o.format]
+	if o.bin == "" || o.arch == "" || o.version == "" || o.out == "" || kind == nil {
+		return errors.New("-format deb|rpm|msi|zip, -arch, -bin, -version and -out are needed")
 	}
 	scratch, err := os.MkdirTemp("", "pack")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(scratch)
+	if err := kind(scratch); err != nil {
+		return fmt.Errorf("make %s: %w", o.out, err)
+	}
+	return nil
+}
+
+// linux makes a deb or an rpm.
+func (o options) linux(scratch string) error {
 	info, err := o.describe(scratch)
 	if err != nil {
 		return err
@@ -77,7 +92,7 @@ func (o options) run() error {
 	}
 	var b bytes.Buffer
 	if err := p.Package(info, &b); err != nil {
-		return fmt.Errorf("make %s: %w", o.out, err)
+		return err
 	}
 	return os.WriteFile(o.out, b.Bytes(), 0o644)
 }

@@ -58,7 +58,7 @@ func programs() map[string]entry {
 func Main(name string, argv []string) int {
 	s := streams{os.Stdin, os.Stdout, os.Stderr}
 	all := programs()
-	called := strings.TrimSuffix(filepath.Base(argv[0]), ".exe")
+	called := strings.TrimSuffix(strings.ToLower(filepath.Base(argv[0])), ".exe") // on Windows people write as they like
 	run, ok := all[called]
 	if !ok {
 		run = all[name]
