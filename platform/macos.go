@@ -1,7 +1,7 @@
 package platform
 
 import (
-	"path/filepath"
+	"path"
 	"strconv"
 	"strings"
 )
@@ -18,9 +18,9 @@ func macName(version string) string {
 // macPaths are the stock agent's places on macOS, below dir. What stock agents
 // do not have lies in the same folders.
 func macPaths(dir string) Paths {
-	at := func(path string) string { return filepath.Join(dir, path) }
+	at := func(name string) string { return path.Join(dir, name) }
 	return Paths{
-		Root:            filepath.Clean(dir),
+		Root:            path.Clean(dir),
 		ConfigFile:      at("opt/aws/ssm/amazon-ssm-agent.json"),
 		Data:            at("opt/aws/ssm/data"),
 		RuntimeConfig:   at("opt/aws/ssm/runtimeconfig/identity_config.json"),
@@ -30,7 +30,7 @@ func macPaths(dir string) Paths {
 		Audit:           at("opt/aws/ssm/data/audit"),
 		LocalCommands:   at("opt/aws/ssm/localcommands"),
 		IPC:             at("opt/aws/ssm/data/ipc"),
-		DefaultWorkDir:  filepath.Clean(dir),
+		DefaultWorkDir:  path.Clean(dir),
 		ControlPlane:    at("opt/aws/ssm-local"),
 
 		Packages:         at("opt/aws/ssm/packages"),
