@@ -3,9 +3,6 @@ package shell
 import (
 	"sync"
 	"time"
-	"unsafe"
-
-	"golang.org/x/sys/windows"
 )
 
 // activity is whether something is going on, or was a moment ago. The zero
@@ -46,12 +43,4 @@ func (a *activity) awaitQuiet(d time.Duration) {
 	for wait := d; wait > 0; wait = a.rest(d) {
 		<-time.After(wait)
 	}
-}
-
-// killOnClose has the members of job end when its last handle is closed.
-func killOnClose(job windows.Handle) error {
-	var limits windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION
-	limits.BasicLimitInformation.LimitFlags = windows.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
-	_, err := windows.SetInformationJobObject(job, windows.JobObjectExtendedLimitInformation, uintptr(unsafe.Pointer(&limits)), uint32(unsafe.Sizeof(limits)))
-	return err
 }

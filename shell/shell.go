@@ -37,8 +37,10 @@ var (
 type Spec struct {
 	Path string   // absolute path of the program
 	Args []string // with argv[0]; nil for the path alone
-	Env  []string // the whole environment; nil means none
-	Dir  string   // working directory; empty means ours
+	// CommandLine is what the program gets instead of Args, on Windows.
+	CommandLine string
+	Env         []string // the whole environment; nil means none
+	Dir         string   // working directory; empty means ours
 	// Rows and Cols are known to the program from its first instruction; 0
 	// for the default.
 	Rows, Cols uint16
@@ -48,6 +50,10 @@ type Spec struct {
 	// to start the program on; Open takes it over. Read then gives nothing but
 	// the end, and Write and Resize are the screen's.
 	Line *os.File
+	// Attendant is a program, with its first arguments, that ends up in Attend.
+	// On Windows it starts the program, since a console can be set up by what
+	// runs on it only. Nil: the console is as the system makes it.
+	Attendant []string
 	// Grace is the time between SIGHUP and SIGKILL, 0 for DefaultGrace.
 	Grace time.Duration
 }
@@ -130,6 +136,14 @@ func Open(ctx context.Context, s Spec) (Terminal, error) {
 	}
 	return open(ctx, s)
 }
+
+// AttendantName is what the program of Spec.Attendant is called.
+const AttendantName = "ssm-session-console"
+
+// Attend is the program of Spec.Attendant, with the arguments that it got
+// behind its first ones: it starts a terminal's program on the console that it
+// runs on itself, and returns its exit code.
+func Attend(args []string) (code int) { return attend(args) }
 
 // Cap makes a size that a client sent one that terminals can have.
 func Cap(n uint32) uint16 { return uint16(min(n, 65535)) }

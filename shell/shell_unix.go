@@ -37,7 +37,16 @@ type terminal struct {
 	closeErr  error
 }
 
+// attend: terminals of Unix need none.
+func attend([]string) int {
+	fmt.Fprintf(os.Stderr, "%s: only Windows has consoles\n", AttendantName)
+	return 2
+}
+
 func open(ctx context.Context, s Spec) (Terminal, error) {
+	if s.CommandLine != "" {
+		return nil, errors.New("command lines exist on Windows only, give arguments")
+	}
 	sc, line := noScreen(), s.Line
 	if line == nil {
 		var err error

@@ -11,18 +11,15 @@ import (
 	"sync"
 	"time"
 
-	"github.com/UserExistsError/conpty"
 	"golang.org/x/sys/windows"
 
+	"ssmagent/platform/job"
 	"ssmagent/platform/proc"
 )
 
 // quiet is how long a console whose program has ended must print nothing to be
 // taken to have printed all: there is no other sign of it.
 const quiet = 150 * time.Millisecond
-
-// killedCode is the exit code of what Hangup ends.
-const killedCode = 1
 
 // terminal is a program on a pseudo console. The library's console is written,
 // read and closed with raw handles and no lock, and its Close must be called
@@ -31,7 +28,8 @@ type terminal struct {
 	spec Spec
 	pid  int
 
-	job     windows.Handle // all that runs in the console; closing it ends them; 0 then
+	sys     calls
+	job     *job.Job // all that runs in the console; closing it ends them
 	process windows.Handle
 
 	reader  *io.PipeReader // what was printed
@@ -40,8 +38,8 @@ type terminal struct {
 	state   proc.State     // under ended
 	waitErr error
 
-	mu      sync.Mutex     // guards job and what follows
-	console *conpty.ConPty // nil once it is closed
+	mu      sync.Mutex // guards what follows
+	console console    // nil once it is closed
 
 	printing  activity
 	stop      func() bool // of the context's hang-up
@@ -50,8 +48,10 @@ type terminal struct {
 	closeOnce sync.Once
 }
 
-func open(ctx context.Context, s Spec) (Terminal, error) {
-	t, err := start(s)
+func open(ctx context.Context, s Spec) (Terminal, error) { return openBy(ctx, system(), s) }
+
+func openBy(ctx context.Context, sys calls, s Spec) (Terminal, error) {
+	t, err := start(sys, s)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", s.Path, err)
 	}
@@ -64,42 +64,41 @@ func open(ctx context.Context, s Spec) (Terminal, error) {
 	return t, nil
 }
 
-func start(s Spec) (*terminal, error) {
-	if err := check(s); err != nil {
+func start(sys calls, s Spec) (*terminal, error) {
+	if err := check(sys, s); err != nil {
 		return nil, err
 	}
-	job, err := newJob()
+	j, err := sys.newJob("")
 	if err != nil {
 		return nil, err
 	}
-	// The library passes no program apart from the line.
-	line := windows.ComposeCommandLine(append([]string{s.Path}, s.Args[1:]...))
-	console, err := conpty.Start(line, conpty.ConPtyDimensions(int(s.Cols), int(s.Rows)), conpty.ConPtyWorkDir(s.Dir), conpty.ConPtyEnv(append([]string{}, s.Env...)))
-	if err != nil {
-		return nil, errors.Join(err, windows.CloseHandle(job))
+	if err := sys.tether(j); err != nil {
+		return nil, errors.Join(err, j.Close())
 	}
-	t := &terminal{spec: s, pid: console.Pid(), job: job, console: console, ended: make(chan struct{}), drained: make(chan struct{})}
+	c, err := sys.start(commandLine(s), s)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open a pseudo console: %w", err), j.Close())
+	}
+	t := &terminal{spec: s, sys: sys, pid: c.Pid(), job: j, console: c, ended: make(chan struct{}), drained: make(chan struct{})}
 	// The library keeps the process open, so its number is nobody else's. It
 	// cannot start a process suspended: what this one starts before it is in
 	// the job is ended with the console.
-	const all = windows.PROCESS_SET_QUOTA | windows.PROCESS_TERMINATE | windows.PROCESS_QUERY_LIMITED_INFORMATION | windows.SYNCHRONIZE
-	if t.process, err = windows.OpenProcess(all, false, uint32(t.pid)); err == nil {
-		err = windows.AssignProcessToJobObject(job, t.process)
-	}
-	if err != nil && t.process != 0 && exited(t.process) {
+	if t.process, err = sys.open(uint32(t.pid)); err != nil {
+		err = fmt.Errorf("hold it: %w", err)
+	} else if err = sys.add(j, t.process); err != nil && exited(t.process) {
 		err = nil // it was quick
 	}
 	if err != nil {
-		_ = console.Close() // which ends it; nothing was read, and nothing is lost
-		return nil, errors.Join(fmt.Errorf("put it into a job: %w", err), t.giveBack())
+		_ = c.Close() // which ends it; nothing was read, and nothing is lost
+		return nil, errors.Join(err, t.giveBack())
 	}
 	return t, nil
 }
 
 // check refuses what cannot be, in words.
-func check(s Spec) error {
+func check(sys calls, s Spec) error {
 	switch {
-	case !conpty.IsConPtyAvailable():
+	case !sys.available():
 		return fmt.Errorf("this Windows has no pseudo console; Windows 10 1809 and Server 2019 are the first that have: %w", errors.ErrUnsupported)
 	case s.Line != nil:
 		return fmt.Errorf("a terminal cannot be apart from its program: %w", errors.ErrUnsupported)
@@ -123,18 +122,6 @@ func check(s Spec) error {
 	return err
 }
 
-// newJob is a job whose members end when we do, however that is.
-func newJob() (windows.Handle, error) {
-	job, err := windows.CreateJobObject(nil, nil)
-	if err != nil {
-		return 0, fmt.Errorf("make a job object: %w", err)
-	}
-	if err := killOnClose(job); err != nil {
-		return 0, errors.Join(fmt.Errorf("have a job end its members: %w", err), windows.CloseHandle(job))
-	}
-	return job, nil
-}
-
 func exited(process windows.Handle) bool {
 	ev, err := windows.WaitForSingleObject(process, 0)
 	return err == nil && ev == windows.WAIT_OBJECT_0
@@ -142,7 +129,7 @@ func exited(process windows.Handle) bool {
 
 // pump reads what is printed until the console is closed. It never stops: a
 // console that nobody reads cannot be closed.
-func (t *terminal) pump(console *conpty.ConPty, w *io.PipeWriter) {
+func (t *terminal) pump(console console, w *io.PipeWriter) {
 	buf := make([]byte, 8<<10)
 	for {
 		n, err := console.Read(buf)
@@ -160,12 +147,16 @@ func (t *terminal) pump(console *conpty.ConPty, w *io.PipeWriter) {
 
 // await waits for the program, then for the last of what it printed.
 func (t *terminal) await() {
-	_, t.waitErr = windows.WaitForSingleObject(t.process, windows.INFINITE)
-	var code uint32
-	if t.waitErr == nil {
-		t.waitErr = windows.GetExitCodeProcess(t.process, &code)
-	}
+	code, err := t.sys.wait(t.process)
 	t.state = proc.State{Code: int(code)}
+	switch {
+	case err != nil:
+		t.waitErr = fmt.Errorf("wait for %s: %w", t.spec.Path, err)
+	case code == notStarted && len(t.spec.Attendant) > 0:
+		t.waitErr = fmt.Errorf("start %s: %w: the terminal shows why", t.spec.Path, proc.ErrUnborn)
+	default:
+		t.waitErr = proc.Unborn(t.state)
+	}
 	close(t.ended)
 	t.printing.awaitQuiet(quiet)
 	t.closeConsole()
@@ -257,6 +248,9 @@ func (t *terminal) Wait(ctx context.Context) (proc.State, error) {
 	return t.state, t.waitErr
 }
 
+// emptyWithin bounds the wait for what a hang-up has ended.
+const emptyWithin = 5 * time.Second
+
 // Hangup implements Terminal. Closing the console tells its programs, as
 // closing a window does; those that are still there after the grace are ended.
 func (t *terminal) Hangup() error {
@@ -269,13 +263,8 @@ func (t *terminal) Hangup() error {
 		case <-timer.C:
 		}
 	})
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.job == 0 {
-		return nil // Close was quicker
-	}
-	if err := windows.TerminateJobObject(t.job, killedCode); err != nil {
-		return fmt.Errorf("%w: end the job of process %d: %w", ErrLeftOver, t.pid, err)
+	if err := t.sys.empty(t.job, emptyWithin); err != nil {
+		return fmt.Errorf("%w: %w", ErrLeftOver, err)
 	}
 	return nil
 }
@@ -297,12 +286,9 @@ func (t *terminal) Close() error {
 
 // giveBack closes the handles, which ends what is left in the job.
 func (t *terminal) giveBack() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	err := windows.CloseHandle(t.job)
-	t.job = 0
+	err := t.job.Close()
 	if t.process != 0 {
-		err = errors.Join(err, windows.CloseHandle(t.process))
+		err = errors.Join(err, t.sys.close(t.process))
 	}
 	return err
 }

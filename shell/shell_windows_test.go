@@ -12,13 +12,13 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/windows"
 
+	"ssmagent/platform/proc"
+	"ssmagent/platform/proc/proctest"
 	"ssmagent/shell"
 )
 
@@ -29,6 +29,9 @@ const role = "SSMAGENT_SHELLTEST"
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == shell.AttendantName {
+		os.Exit(shell.Attend(os.Args[2:]))
+	}
 	if os.Getenv(role) != "" {
 		os.Exit(program())
 	}
@@ -38,6 +41,10 @@ func TestMain(m *testing.M) {
 // program is what runs on the console. Wine attaches it, but hands it no
 // standard files: it opens the console by name, which is the same on Windows.
 func program() int {
+	if os.Args[1] == "exit" { // of no use for a console
+		code, _ := strconv.Atoi(os.Args[2])
+		return code
+	}
 	in, err := os.OpenFile("CONIN$", os.O_RDWR, 0)
 	if err != nil {
 		return 91
@@ -64,6 +71,15 @@ func program() int {
 		n, _ := strconv.Atoi(args[1])
 		for i := range n {
 			fmt.Fprintf(out, "line %06d\n", i)
+		}
+	case "settings":
+		in, _ := windows.GetConsoleCP()
+		o, _ := windows.GetConsoleOutputCP()
+		fmt.Fprintf(out, "code pages %d %d, Ctrl-C ignored %t\n", in, o, windows.RtlGetCurrentPeb().ProcessParameters.ConsoleFlags&1 != 0)
+	case "bytes": // as programs print that know no consoles
+		var n uint32
+		if err := windows.WriteFile(windows.Handle(out.Fd()), []byte("grüße 日本\r\n"), &n, nil); err != nil {
+			return 96
 		}
 	case "tree":
 		return tree(out)
@@ -309,41 +325,111 @@ func TestConsoleBadSpecs(t *testing.T) {
 	}
 }
 
-func handles(t *testing.T) uint32 {
+// attendant is this test as the one that sets consoles up.
+func attendant(t *testing.T) []string {
 	t.Helper()
-	var n uint32
-	ok, _, err := windows.NewLazySystemDLL("kernel32.dll").NewProc("GetProcessHandleCount").Call(uintptr(windows.CurrentProcess()), uintptr(unsafe.Pointer(&n)))
-	if ok == 0 {
+	self, err := os.Executable()
+	if err != nil {
 		t.Fatal(err)
 	}
-	return n
+	return []string{self, shell.AttendantName}
 }
 
-// TestConsoleHandles: fifty consoles leave no handle. It runs alone.
+// TestConsoleSettings: with an attendant programs get a console in UTF-8, also
+// those that print bytes, and Ctrl-C counts for them whoever started us.
+func TestConsoleSettings(t *testing.T) {
+	t.Parallel()
+	// As who was started at the head of a group.
+	if ok, _, err := windows.NewLazySystemDLL("kernel32.dll").NewProc("SetConsoleCtrlHandler").Call(0, 1); ok == 0 {
+		t.Fatal(err)
+	}
+	for want, with := range map[string][]string{"Ctrl-C ignored true": nil, "code pages 65001 65001, Ctrl-C ignored false": attendant(t)} {
+		term := open(t, shell.Spec{Args: []string{"settings"}, Attendant: with})
+		if s := rest(t, term); !strings.Contains(s, want) {
+			t.Errorf("it printed %q, want %q", s, want)
+		}
+	}
+	term := open(t, shell.Spec{Args: []string{"bytes"}, Attendant: attendant(t)})
+	if s := rest(t, term); !strings.Contains(s, "grüße 日本") {
+		t.Errorf("it printed %q", s)
+	}
+}
+
+// TestConsoleAttended: exit code, size, input and hang-up go past the attendant.
+func TestConsoleAttended(t *testing.T) {
+	t.Parallel()
+	for _, want := range []int{0, 42, 259} {
+		term := open(t, shell.Spec{Args: []string{"say", "x", strconv.Itoa(want)}, Attendant: attendant(t)})
+		rest(t, term)
+		if got := code(t, term); got != want {
+			t.Errorf("exit code %d, want %d", got, want)
+		}
+	}
+	term := open(t, shell.Spec{Args: []string{"size"}, Rows: 43, Cols: 132, Attendant: attendant(t)})
+	if s := rest(t, term); !strings.Contains(s, "size 132x43 <nil>") {
+		t.Errorf("it printed %q", s)
+	}
+	term = open(t, shell.Spec{Args: []string{"echo"}, Attendant: attendant(t)})
+	if _, err := term.Write([]byte("wörter\r")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, term, `got "wörter"`)
+	if err := term.Hangup(); err != nil {
+		t.Error(err)
+	}
+	rest(t, term)
+}
+
+// TestConsoleCmd: the system's own shell, with a command line that it takes
+// apart in its own way.
+func TestConsoleCmd(t *testing.T) {
+	t.Parallel()
+	dir, err := windows.GetSystemDirectory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := shell.Spec{Path: dir + `\cmd.exe`, CommandLine: `cmd.exe /d /s /c "echo "two  words" & exit 7"`, Env: []string{"SYSTEMROOT=" + os.Getenv("SYSTEMROOT")}, Attendant: attendant(t)}
+	term, err := shell.Open(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer term.Close()
+	if s := rest(t, term); !strings.Contains(s, `"two  words"`) {
+		t.Errorf("it printed %q", s)
+	}
+	if c := code(t, term); c != 7 {
+		t.Errorf("exit code %d", c)
+	}
+}
+
+// TestConsoleUnstartable: what an attendant cannot start is said on the console,
+// and is no end of a program.
+func TestConsoleUnstartable(t *testing.T) {
+	t.Parallel()
+	file := t.TempDir() + `\text.exe`
+	if err := os.WriteFile(file, []byte("no program"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	term, err := shell.Open(t.Context(), shell.Spec{Path: file, Attendant: attendant(t), Env: []string{"SYSTEMROOT=" + os.Getenv("SYSTEMROOT")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer term.Close()
+	if s := rest(t, term); !strings.Contains(s, "[ssmagent: start") {
+		t.Errorf("it printed %q", s)
+	}
+	if _, err := term.Wait(t.Context()); !errors.Is(err, proc.ErrUnborn) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestConsoleHandles: consoles leave no handle. It runs alone.
 func TestConsoleHandles(t *testing.T) { //nolint:paralleltest // it counts what the whole process has
-	session := func() {
-		term := open(t, shell.Spec{Args: []string{"say", "x", "3"}})
+	proctest.Leaks(t, 10, func() {
+		term := open(t, shell.Spec{Args: []string{"say", "x", "3"}, Attendant: attendant(t)})
 		_, _ = io.Copy(io.Discard, term)
 		if err := term.Close(); err != nil {
 			t.Error(err)
 		}
-	}
-	many := func(n int) {
-		var wg sync.WaitGroup
-		for range 10 {
-			wg.Go(func() {
-				for range n / 10 {
-					session()
-				}
-			})
-		}
-		wg.Wait()
-	}
-	many(10) // the runtime's own threads and events
-	before := handles(t)
-	many(50)
-	// Threads that the runtime made meanwhile have a few of their own.
-	if after := handles(t); after > before+25 {
-		t.Errorf("%d handles before, %d after", before, after)
-	}
+	})
 }

@@ -16,7 +16,7 @@ func module() Rules {
 		Module: "ssmagent",
 		Core:   "internal", Drivers: []string{"internal/e2e"},
 		Layers: [][]string{
-			{"internal/secret", "platform/job"},
+			{"internal/secret", "platform/job", "platform/profile"},
 			// 0: words, and seams that need nothing of ours
 			{"internal/wire/frame", "internal/wire/mgs", "internal/wire/mds", "internal/wire/ssm", "internal/wire/doc",
 				"internal/clock", "internal/fsys", "internal/sigv4", "platform", "platform/proc", "platform/ipc", "platform/quickio", "platform/reboot", "platform/watch", "platform/network",

@@ -50,8 +50,8 @@ func (r Request) Recording() Recording {
 	return Recording{On: on && terminal, Input: bool(in.RecordInput), Strict: failing == mgs.RecordEnd}
 }
 
-// checkRecording refuses words that mean nothing.
-func checkRecording(in mgs.RecordInputs) error {
+// checkOwn refuses words that mean nothing.
+func checkOwn(in mgs.OwnInputs) error {
 	switch in.Recording {
 	case "", mgs.RecordOn, mgs.RecordOff:
 	default:
@@ -61,6 +61,11 @@ func checkRecording(in mgs.RecordInputs) error {
 	case "", mgs.RecordContinue, mgs.RecordEnd:
 	default:
 		return fmt.Errorf("ssmagent.whenRecordingFails is %.40q, it must be %q or %q", in.WhenRecordingFails, mgs.RecordContinue, mgs.RecordEnd)
+	}
+	switch in.WindowsShell {
+	case "", mgs.ShellPowerShell, mgs.ShellCmd:
+	default:
+		return fmt.Errorf("ssmagent.windowsShell is %.40q, it must be %q or %q", in.WindowsShell, mgs.ShellPowerShell, mgs.ShellCmd)
 	}
 	return nil
 }

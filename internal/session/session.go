@@ -216,7 +216,7 @@ func possible(r Request) error {
 	case len(in.ShellProfile.Linux) > maxProfile || len(in.ShellProfile.Windows) > maxProfile:
 		return fmt.Errorf("shellProfile is longer than %d bytes; have it run a script instead", maxProfile)
 	}
-	return checkRecording(in.SSMAgent)
+	return checkOwn(in.SSMAgent)
 }
 
 // RunAsName is the account that a session with runAsEnabled gets: the service's

@@ -20,6 +20,9 @@ var ErrRunning = errors.New("processes of the job still run")
 type Job struct {
 	sys calls
 
+	emptying sync.Mutex // guards port, and comes before mu
+	port     windows.Handle
+
 	mu     sync.Mutex
 	handle windows.Handle // 0: closed
 }
@@ -82,22 +85,24 @@ func (j *Job) End() error {
 }
 
 // Empty ends the members and returns when none runs any more, after the given
-// time with ErrRunning. Nobody may close the job meanwhile.
+// time with ErrRunning.
 func (j *Job) Empty(within time.Duration) error {
-	port, err := j.sys.port()
-	if err != nil {
-		return fmt.Errorf("watch a job: %w", err)
+	j.emptying.Lock()
+	defer j.emptying.Unlock()
+	j.mu.Lock()
+	h := j.handle
+	j.mu.Unlock()
+	if h == 0 {
+		return nil
 	}
-	defer func() { _ = j.sys.close(port) }()
-	if err := j.sys.watch(j.handle, port); err != nil {
+	if err := j.watch(h); err != nil {
 		return fmt.Errorf("watch a job: %w", err)
 	}
 	if err := j.End(); err != nil {
 		return err
 	}
-	deadline := time.Now().Add(within)
-	for {
-		n, err := j.sys.members(j.handle)
+	for deadline := time.Now().Add(within); ; {
+		n, err := j.sys.members(h)
 		if err != nil {
 			return fmt.Errorf("count the members of a job: %w", err)
 		}
@@ -109,22 +114,42 @@ func (j *Job) Empty(within time.Duration) error {
 		if left <= 0 {
 			return fmt.Errorf("%w: %d after %v", ErrRunning, n, within)
 		}
-		if err := j.sys.news(port, left); err != nil && !errors.Is(err, windows.WAIT_TIMEOUT) {
+		if err := j.sys.news(j.port, left); err != nil && !errors.Is(err, windows.WAIT_TIMEOUT) {
 			return fmt.Errorf("watch a job: %w", err)
 		}
 	}
 }
 
-// Close gives the job back. It may be called often.
-func (j *Job) Close() error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	h := j.handle
-	if h == 0 {
+// watch has the members' ends told to a port. A job can have one, and once.
+func (j *Job) watch(h windows.Handle) error {
+	if j.port != 0 {
 		return nil
 	}
-	j.handle = 0
-	if err := j.sys.close(h); err != nil {
+	port, err := j.sys.port()
+	if err != nil {
+		return err
+	}
+	if err := j.sys.watch(h, port); err != nil {
+		return errors.Join(err, j.sys.close(port))
+	}
+	j.port = port
+	return nil
+}
+
+// Close gives the job back. It may be called often.
+func (j *Job) Close() error {
+	j.emptying.Lock()
+	defer j.emptying.Unlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var errs []error
+	for _, h := range []*windows.Handle{&j.port, &j.handle} {
+		if *h != 0 {
+			errs = append(errs, j.sys.close(*h))
+		}
+		*h = 0
+	}
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close a job: %w", err)
 	}
 	return nil

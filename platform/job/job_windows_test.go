@@ -70,5 +70,5 @@ func live(sys calls) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(j.Tether(), j.Add(windows.CurrentProcess()), j.Empty(time.Millisecond), j.Close(), j.Close())
+	return errors.Join(j.Tether(), j.Add(windows.CurrentProcess()), j.Empty(time.Millisecond), j.Empty(time.Millisecond), j.Close(), j.Close(), j.Empty(0))
 }

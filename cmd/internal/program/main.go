@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"ssmagent/internal/session/terminal"
+	"ssmagent/shell"
 )
 
 // version and commit are stamped in by the build.
@@ -49,6 +50,7 @@ func programs() map[string]entry {
 		"ssm-document-worker": documentWorker,
 		"ssm-session-worker":  sessionWorker,
 		terminal.Name:         sessionTerminal,
+		shell.AttendantName:   sessionConsole,
 		copyProgram:           sessionCopy,
 	}
 }
@@ -61,7 +63,7 @@ func Main(name string, argv []string) int {
 	called := strings.TrimSuffix(strings.ToLower(filepath.Base(argv[0])), ".exe") // on Windows people write as they like
 	run, ok := all[called]
 	if !ok {
-		run = all[name]
+		called, run = name, all[name]
 	}
 	args := argv[1:]
 	if len(args) > 0 && called == "amazon-ssm-agent" {

@@ -18,6 +18,7 @@ import (
 	"ssmagent/internal/session/worker"
 	"ssmagent/platform/ipc"
 	"ssmagent/platform/proc"
+	"ssmagent/platform/profile"
 	"ssmagent/platform/quickio"
 	"ssmagent/platform/secfile"
 	"ssmagent/shell"
@@ -41,8 +42,8 @@ func sessionWorker(ctx context.Context, s streams, args []string) int {
 	return worker.Main(ctx, args, worker.Deps{
 		FS: secfile.OS(), Stdin: pollable(os.Stdin), Stdout: pollable(os.Stdout), Stderr: s.err,
 		Log: log, Clock: clock.Real{}, Lock: secfile.Lock,
-		Listen: ipc.Listen, Start: proc.Start, Screen: shell.OpenScreen, Executable: exe, Env: os.Environ(),
-		Accounts: func(data string) worker.Accounts { return users.New(secfile.OS(), data, log) }, PowerShell: powerShell(), Program: findProgram, Lookup: lookup, Dial: dial,
+		Listen: ipc.Listen, Start: holderStarter(), Screen: shell.OpenScreen, Executable: exe, Env: os.Environ(),
+		Accounts: func(data string) worker.Accounts { return users.New(secfile.OS(), data, log) }, PowerShell: powerShell(), Cmd: olderShell(), Profile: profile.Load, Program: findProgram, Lookup: lookup, Dial: dial,
 	})
 }
 
@@ -63,9 +64,12 @@ func dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 func sessionTerminal(ctx context.Context, _ streams, _ []string) int {
 	debug.SetGCPercent(sessionGC)
 	runtime.GOMAXPROCS(sessionProcs)
-	return terminal.Main(ctx, terminal.Deps{In: quickio.File(pollable(os.Stdin)), Out: quickio.File(pollable(os.Stdout)), Open: shell.Open, Line: func() *os.File { return os.NewFile(3, "line") },
+	return terminal.Main(ctx, terminal.Deps{In: quickio.File(pollable(os.Stdin)), Out: quickio.File(pollable(os.Stdout)), Open: shell.Open, Line: func() *os.File { return os.NewFile(3, "line") }, Attendant: attendant(),
 		System: terminal.System{Start: proc.Start, Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants}})
 }
+
+// sessionConsole is the hidden program that starts a session's on a console.
+func sessionConsole(_ context.Context, _ streams, args []string) int { return shell.Attend(args) }
 
 // findProgram looks for a program as a shell would, in absolute directories
 // only. The node's end of copies is this program.

@@ -21,13 +21,15 @@ const Name = "ssm-session-terminal"
 
 // Spec is the terminal to open, or the program to run without one.
 type Spec struct {
-	Path       string
-	Args       []string
-	Env        []string
-	Dir        string
-	Rows, Cols uint16
-	Pipes      *Pipes `json:",omitempty"` // instead of a terminal
-	Line       bool   `json:",omitempty"` // the terminal's line was handed down: see Deps.Line
+	Path string
+	Args []string
+	// CommandLine is what the program gets instead of Args, on Windows.
+	CommandLine string `json:",omitempty"`
+	Env         []string
+	Dir         string
+	Rows, Cols  uint16
+	Pipes       *Pipes `json:",omitempty"` // instead of a terminal
+	Line        bool   `json:",omitempty"` // the terminal's line was handed down: see Deps.Line
 }
 
 // Exit is how the terminal ended: Error says why there never was one, or that
@@ -49,6 +51,8 @@ type Deps struct {
 	// Line is the file that the worker handed down beside the standard ones, the
 	// line of a terminal whose screen the worker has.
 	Line func() *os.File
+	// Attendant is what consoles are set up by; see shell.Spec.
+	Attendant []string
 	// System is for programs without a terminal.
 	System System
 }
@@ -70,7 +74,7 @@ func (d Deps) open(ctx context.Context, s Spec) (program, error) {
 	if s.Pipes != nil {
 		return d.openPipes(s, "")
 	}
-	o := shell.Spec{Path: s.Path, Args: s.Args, Env: s.Env, Dir: s.Dir, Rows: s.Rows, Cols: s.Cols}
+	o := shell.Spec{Path: s.Path, Args: s.Args, CommandLine: s.CommandLine, Env: s.Env, Dir: s.Dir, Rows: s.Rows, Cols: s.Cols, Attendant: d.Attendant}
 	if s.Line {
 		if d.Line == nil {
 			return nil, errFrame
@@ -176,7 +180,7 @@ func (c *child) run(ctx context.Context, r *reader) {
 	c.wake.Signal()
 	c.mu.Unlock()
 	hangups.Wait()
-	e := Exit{Code: state.Code, Signal: state.Signal, Started: true}
+	e := Exit{Code: state.Code, Signal: state.Signal, Started: !errors.Is(err, proc.ErrUnborn)}
 	if cerr := c.t.Close(); err != nil || cerr != nil {
 		e.Error = errors.Join(err, cerr).Error()
 	}

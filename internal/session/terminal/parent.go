@@ -75,7 +75,8 @@ func begin(start func(proc.Spec) (proc.Process, error), spec proc.Spec, s *scree
 // ID is the process's.
 func (t *Process) ID() proc.ID { return t.p.ID() }
 
-// Open opens the terminal; what became of it comes with Read.
+// Open opens the terminal; what became of it comes with Read. The error is
+// ErrEnded when the process has gone: see Lost.
 func (t *Process) Open(s Spec) error {
 	if s.Line = t.screen != nil; s.Line && s.Rows > 0 && s.Cols > 0 {
 		if err := t.screen.Resize(s.Rows, s.Cols); err != nil {
@@ -89,7 +90,10 @@ func (t *Process) Open(s Spec) error {
 	if err != nil {
 		return fmt.Errorf("open a terminal: %w", err)
 	}
-	return t.frame(kindOpen, b)
+	if err := t.frame(kindOpen, b); err != nil {
+		return fmt.Errorf("%w: %w", ErrEnded, err)
+	}
+	return nil
 }
 
 // Type types b. It waits while the shell takes no input. The error is ErrEnded
@@ -242,6 +246,18 @@ func (t *Process) Exit() (Exit, bool) {
 		return Exit{}, false
 	}
 	return *t.exit, true
+}
+
+// Lost is why the process ended without a word; it waits for that until ctx ends.
+func (t *Process) Lost(ctx context.Context) error {
+	s, err := t.p.Wait(ctx)
+	if err == nil {
+		err = proc.Unborn(s)
+	}
+	if errors.Is(err, proc.ErrUnborn) {
+		return fmt.Errorf("the process of the session's terminal: %w", err)
+	}
+	return errors.New("the session is lost: the process of its terminal was ended from outside")
 }
 
 // Close ends the process, hanging up what still runs in the terminal, and

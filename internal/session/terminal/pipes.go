@@ -75,7 +75,7 @@ func openPipes(sys System, s Spec) (_ *piped, err error) {
 		}
 		return ours, theirs
 	}
-	spec := proc.Spec{Path: s.Path, Args: s.Args, Env: s.Env, Dir: s.Dir, Group: true}
+	spec := proc.Spec{Path: s.Path, Args: s.Args, CommandLine: s.CommandLine, Env: s.Env, Dir: s.Dir, Group: true}
 	t := &piped{sys: sys, lines: s.Pipes.Lines, exited: make(chan struct{})}
 	if s.Pipes.Input {
 		t.in, spec.Stdin = pipe(proc.PipeTo)
@@ -113,7 +113,9 @@ func closeAll(files []*os.File) {
 }
 
 func (t *piped) await() {
-	t.state, t.err = t.p.Wait(context.Background())
+	if t.state, t.err = t.p.Wait(context.Background()); t.err == nil {
+		t.err = proc.Unborn(t.state)
+	}
 	for _, s := range []*source{t.out, t.errOut} {
 		if s != nil {
 			s.wake()

@@ -68,10 +68,13 @@ func (h *held) runAs(life context.Context, all Accounts) (users.Account, error) 
 }
 
 // environment is the program's. The process that holds it has the same: the
-// session's user can read it.
+// session's user can read it. A profile that was loaded brings its own.
 func (h *held) environment(all Accounts, a users.Account) []string {
 	inherited := environ.Inherited(h.Env)
-	if h.PowerShell != "" {
+	switch {
+	case h.loaded.Env != nil:
+		return h.loaded.Env
+	case h.PowerShell != "":
 		return inherited
 	}
 	env := inherited
@@ -92,7 +95,11 @@ func loginShell(a users.Account) string { return cmp.Or(a.Shell, "/bin/sh") }
 // program finds out what runs: a shell, the command in one, or, where the
 // session's type or the container mode says so, the command's words alone.
 func (h *held) program(a users.Account, command string) (err error) {
-	if h.PowerShell != "" {
+	switch {
+	case h.PowerShell != "" && h.req.Inputs.SSMAgent.WindowsShell == mgs.ShellCmd:
+		h.cmd(command)
+		return nil
+	case h.PowerShell != "":
 		return h.powerShell(command)
 	}
 	shell := []string{"sh"}
@@ -133,6 +140,16 @@ func (h *held) powerShell(command string) error {
 		h.spec.Args = append(h.spec.Args, split...)
 	}
 	return nil
+}
+
+// cmd is program on Windows where the document wants the older shell. That
+// takes a command as it is, between the first quotation mark and the last, and
+// with it nothing that the registry has it run before.
+func (h *held) cmd(command string) {
+	h.spec.Path, h.spec.Args = h.Cmd, []string{"cmd.exe"}
+	if h.req.Type != mgs.SessionStandardStream {
+		h.spec.CommandLine = `cmd.exe /d /s /c "` + command + `"`
+	}
 }
 
 // keys is what the terminal is to get for what a client typed: consoles know no

@@ -100,6 +100,68 @@ func TestAccountLeft(t *testing.T) {
 	eventually(t, "nothing was settled", func() bool { return l.settled.Load() >= 2 })
 }
 
+// TestToken: an account that has a token brings its profile, which is given back
+// when nothing runs by it any more, and before the token.
+func TestToken(t *testing.T) {
+	for name, want := range map[string]string{"": "", "poor": "the hive is damaged", "unborn": "a program ended before its first instruction: no desktop"} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			file := filepath.Join(t.TempDir(), "order")
+			l.env = append(l.env, "TEST_ACCOUNT=token", "TEST_LEFT="+file, "TEST_PROFILE="+name)
+			asRoot(l)
+			m, _ := l.agent()
+			l.order(m, nil)
+			order := "unloaded\nleft\n"
+			if name == "unborn" {
+				l.ended("Failed", want)
+			} else {
+				order = "started in /tmp\n" + order
+				l.gw.expect("ready> ")
+				l.gw.await(want, func() bool { return strings.Contains(l.gw.out.String(), want) })
+				l.gw.typed("echo $OWN,$KEPT,$(pwd); exit\n")
+				l.gw.expect("own,,/tmp\r\n")
+				l.ended("Success", "")
+			}
+			if b, err := os.ReadFile(file); err != nil || string(b) != order {
+				t.Errorf("%q %v, want %q", b, err, order)
+			}
+		})
+	}
+}
+
+// TestCmd: the document says which of Windows' shells sessions run. A command
+// is cmd's to take apart, so it goes there in one piece, which only Windows takes.
+func TestCmd(t *testing.T) {
+	for name, tc := range map[string]struct {
+		inputs, commands, types, status, want string
+	}{
+		"a shell":      {inputs: `{"ssmagent":{"windowsShell":"cmd"}}`, types: "echo $0; exit\n", want: "cmd.exe\r\n", status: "Success"},
+		"a command":    {inputs: `{"ssmagent":{"windowsShell":"cmd"}}`, commands: "dir", status: "Failed"},
+		"PowerShell":   {inputs: `{"ssmagent":{"windowsShell":"powershell"}}`, types: "echo $0; exit\n", want: "powershell.exe\r\n", status: "Success"},
+		"another word": {inputs: `{"ssmagent":{"windowsShell":"bash"}}`, status: "Failed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.env = append(l.env, "TEST_POWERSHELL=/bin/sh", "TEST_CMD=/bin/sh")
+			l.node = func(n *session.Node) { n.Platform = session.Windows }
+			m, _ := l.agent()
+			l.order(m, func(c *mgs.AgentTaskContent) {
+				if tc.commands != "" {
+					c.DocumentContent.SessionType = mgs.SessionInteractiveCommands
+					c.DocumentContent.Properties = []byte(`{"windows":{"commands":"` + tc.commands + `"}}`)
+				}
+				inputs(tc.inputs)(c)
+			})
+			if tc.types != "" {
+				l.gw.expect("ready> ")
+				l.gw.typed(tc.types)
+				l.gw.expect(tc.want)
+			}
+			l.ended(tc.status, map[string]string{"a command": "command lines exist on Windows only", "another word": `ssmagent.windowsShell is "bash"`}[name])
+		})
+	}
+}
+
 // TestLoginShell: with LoginShells sessions have the account's shell as a login
 // shell, and an environment of its own.
 func TestLoginShell(t *testing.T) {

@@ -44,7 +44,7 @@ func (p *command) serve(ctx, life context.Context, g channel.Greeting) error {
 	p.apart = p.streams || bool(p.prop.SeparateOutputStream)
 	p.spec.Pipes = &terminal.Pipes{Input: p.streams, Merged: !p.apart}
 	if p.failed == nil {
-		p.failed = p.proc.Open(p.spec)
+		p.failed = p.open(life)
 	}
 	if p.failed != nil {
 		return p.refuse(life, p.failed)

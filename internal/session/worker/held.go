@@ -9,6 +9,7 @@ import (
 	"ssmagent/internal/session/terminal"
 	"ssmagent/internal/wire/mgs"
 	"ssmagent/platform/proc"
+	"ssmagent/platform/profile"
 )
 
 const (
@@ -25,8 +26,9 @@ const unableToStart = "Unable to start command"
 // held is a program that another process, run as the session's user, holds.
 type held struct {
 	*served
-	proc *terminal.Process
-	spec terminal.Spec // what it is to run
+	proc   *terminal.Process
+	spec   terminal.Spec   // what it is to run
+	loaded profile.Profile // of the account; zero where there is none to load
 	// leaveAccount gives the account back; nil: it was not entered.
 	leaveAccount func() error
 }
@@ -49,6 +51,12 @@ func (h *held) start(life context.Context) error {
 		return err
 	}
 	h.user = a.Name
+	if a.Principal.Token != 0 {
+		if h.loaded, err = h.Profile(a.Principal.Token, a.Name); err != nil {
+			return err
+		}
+		a.Home = h.loaded.Dir
+	}
 	env := h.environment(all, a)
 	h.spec.Env, h.spec.Dir = env, a.StartDir()
 	if err := h.program(a, command); err != nil {
@@ -63,6 +71,22 @@ func (h *held) start(life context.Context) error {
 		h.proc, err = terminal.StartOn(h.Screen, h.Start, holder)
 	}
 	return err
+}
+
+// open has the process open what it is to run.
+func (h *held) open(life context.Context) error {
+	err := h.proc.Open(h.spec)
+	if errors.Is(err, terminal.ErrEnded) {
+		return h.lost(life)
+	}
+	return err
+}
+
+// lost is why the process is not there any more.
+func (h *held) lost(life context.Context) error {
+	ctx, done := context.WithTimeout(life, closeWithin)
+	defer done()
+	return h.proc.Lost(ctx)
 }
 
 // attend carries bytes until the program's or the session's end: print until
@@ -94,7 +118,7 @@ func (h *held) attend(ctx, life context.Context, print, input func(life context.
 	case life.Err() != nil:
 		return e, true, h.outcome(ctx, context.Cause(life))
 	case !ok:
-		return e, true, errors.New("the session is lost: the process of its terminal was ended from outside")
+		return e, true, h.lost(life)
 	case !exit.Started:
 		return e, false, errors.New(exit.Error)
 	case exit.Error != "":
@@ -112,6 +136,9 @@ func (h *held) release() {
 		if err := h.proc.Close(ctx); err != nil {
 			h.log.Warn("end the process that held the session's program", "error", err)
 		}
+	}
+	if err := h.loaded.Close(); err != nil {
+		h.log.Warn("the account's profile", "error", err)
 	}
 	if h.leaveAccount == nil {
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -25,6 +26,7 @@ import (
 	"ssmagent/internal/wire/mgs"
 	"ssmagent/platform/ipc"
 	"ssmagent/platform/proc"
+	"ssmagent/platform/profile"
 	"ssmagent/platform/secfile"
 	"ssmagent/shell"
 	"ssmagent/users"
@@ -39,8 +41,8 @@ func TestMain(m *testing.M) {
 		exe, _ := os.Executable()
 		os.Exit(worker.Main(ctx, os.Args[1:], worker.Deps{
 			FS: secfile.ForUser(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-			Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Clock: clock.Real{}, Lock: secfile.Lock, Listen: ipc.Listen, Start: proc.Start, Screen: shell.OpenScreen,
-			Executable: exe, Env: os.Environ(), Accounts: testAccounts, Program: testProgram, Lookup: testLookup,
+			Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Clock: clock.Real{}, Lock: secfile.Lock, Listen: ipc.Listen, Start: testStart, Screen: shell.OpenScreen, Profile: testProfile,
+			Executable: exe, Env: os.Environ(), Accounts: testAccounts, Program: testProgram, Lookup: testLookup, PowerShell: os.Getenv("TEST_POWERSHELL"), Cmd: os.Getenv("TEST_CMD"),
 			Dial: func(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, "tcp", a.String())
 			},
@@ -60,12 +62,66 @@ func testAccounts(string) worker.Accounts {
 		f.Fails = errors.New("make the account ssm-user: neither useradd nor BusyBox's adduser is here")
 	}
 	if file := os.Getenv("TEST_LEFT"); file != "" {
-		f.Left = func() error { return os.WriteFile(file, nil, 0o600) }
+		f.Left = func() error { return note(file, "left") }
 	}
 	p := proc.Principal{Set: true, UID: 60001, GID: 60002, Groups: []uint32{60002, 60003}}
 	f.Add(users.Account{Name: "ada", Home: "/tmp", Shell: os.Getenv("TEST_LOGIN"), Principal: p})
+	if os.Getenv("TEST_ACCOUNT") == "token" {
+		f.Add(users.Account{Name: users.Name, Home: "/nowhere", Principal: proc.Principal{UID: 60001, GID: 60001, Token: testToken}})
+	}
 	f.Add(users.Account{Name: "toor", Home: "/", Principal: proc.Principal{Set: true, GID: 5}})
 	return f
+}
+
+// testToken is what the account of sessions has where there are tokens.
+const testToken = 77
+
+func note(file, line string) error {
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString(line + "\n")
+	return err
+}
+
+// testProfile is that of testToken.
+func testProfile(token uintptr, name string) (profile.Profile, error) {
+	if token != testToken || name != users.Name {
+		return profile.Profile{}, errors.New("load the profile of a stranger")
+	}
+	p := profile.Profile{Dir: "/tmp", Env: []string{"PATH=/usr/bin:/bin", "PS1=ready> ", "OWN=own"}, Unload: func() error { return note(os.Getenv("TEST_LEFT"), "unloaded") }}
+	if os.Getenv("TEST_PROFILE") == "poor" {
+		p.Poor = errors.New("load the profile: the hive is damaged")
+	}
+	return p, nil
+}
+
+// testStart is the system's, which knows testToken.
+func testStart(s proc.Spec) (proc.Process, error) {
+	token := s.Principal.Token
+	s.Principal = proc.Principal{}
+	p, err := proc.Start(s)
+	if err == nil && token == testToken {
+		if os.Getenv("TEST_PROFILE") == "unborn" {
+			_ = p.Kill()
+			return unborn{p}, nil
+		}
+		err = note(os.Getenv("TEST_LEFT"), "started in "+s.Dir)
+	}
+	return p, err
+}
+
+// unborn is a process that a system started and could not bring to life.
+type unborn struct{ proc.Process }
+
+func (u unborn) Wait(ctx context.Context) (proc.State, error) {
+	s, err := u.Process.Wait(ctx)
+	if err == nil {
+		err = fmt.Errorf("%w: no desktop", proc.ErrUnborn)
+	}
+	return s, err
 }
 
 func testProgram(name string, _ []string) (string, error) {

@@ -28,16 +28,17 @@ func (p *tty) prepare(life context.Context) error {
 
 func (p *tty) serve(ctx, life context.Context, g channel.Greeting) error {
 	p.spec.Rows, p.spec.Cols = shell.Cap(g.Size.Rows), shell.Cap(g.Size.Cols)
-	if err := p.proc.Open(p.spec); err != nil {
+	if err := p.open(life); err != nil {
 		return fmt.Errorf("%s: %w", unableToStart, err)
 	}
 	if err := p.recorded(life); err != nil { // while the program starts
 		return err
 	}
 	if why := p.kept.Unstreamed(); why != nil {
-		p.wg.Go(func() {
-			_ = p.write(life, fmt.Appendf(nil, "\r\n[ssmagent: this session is not streamed to CloudWatch Logs: %v]\r\n", why))
-		})
+		p.tell(life, fmt.Sprintf("this session is not streamed to CloudWatch Logs: %v", why))
+	}
+	if why := p.loaded.Poor; why != nil {
+		p.tell(life, why.Error())
 	}
 	exit, over, err := p.attend(ctx, life, p.print, func(life context.Context) { p.input(life, g) })
 	switch {
@@ -71,6 +72,11 @@ func (p *tty) recorded(life context.Context) error {
 		}
 		p.wg.Go(func() { _ = p.write(life, []byte(notice)) })
 	})
+}
+
+// tell tells the person something of ours.
+func (p *tty) tell(life context.Context, what string) {
+	p.wg.Go(func() { _ = p.write(life, []byte("\r\n[ssmagent: "+what+"]\r\n")) })
 }
 
 // write sends what is printed to the client.

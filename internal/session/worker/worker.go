@@ -18,6 +18,7 @@ import (
 	"ssmagent/internal/session"
 	"ssmagent/internal/session/destination"
 	"ssmagent/platform/proc"
+	"ssmagent/platform/profile"
 	"ssmagent/shell"
 	"ssmagent/users"
 )
@@ -59,6 +60,10 @@ type Deps struct {
 	// PowerShell is the absolute path of the one that comes with Windows, which
 	// sessions run there; empty: they run sh.
 	PowerShell string
+	// Cmd is the path of the older shell of Windows, for documents that ask for it.
+	Cmd string
+	// Profile is profile.Load, for accounts that have a token.
+	Profile func(token uintptr, name string) (profile.Profile, error)
 	// Program finds a program by name in the directories of env's PATH.
 	Program func(name string, env []string) (string, error)
 	// Lookup and Dial are for port sessions; Dial gets checked addresses.

@@ -77,8 +77,22 @@ type SessionInputs struct {
 	IdleSessionTimeout          json.RawMessage `json:"idleSessionTimeout,omitempty"`
 	MaxSessionDuration          json.RawMessage `json:"maxSessionDuration,omitempty"`
 	// SSMAgent is ours; stock agents pass it over.
-	SSMAgent RecordInputs `json:"ssmagent,omitzero"`
+	SSMAgent OwnInputs `json:"ssmagent,omitzero"`
 }
+
+// OwnInputs are those that only our agents know.
+type OwnInputs struct {
+	RecordInputs
+	// WindowsShell is what sessions run on Windows: ShellPowerShell, which it is
+	// when nothing is said, or ShellCmd.
+	WindowsShell string `json:"windowsShell,omitempty"`
+}
+
+// The words of OwnInputs.WindowsShell.
+const (
+	ShellPowerShell = "powershell"
+	ShellCmd        = "cmd"
+)
 
 // RecordInputs say what is recorded of a session on the node. Empty words
 // leave it to the node's configuration.
