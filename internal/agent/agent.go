@@ -40,6 +40,8 @@ type Machine struct {
 	// Given is where the service manager puts the service's credentials;
 	// empty: nowhere.
 	Given string
+	// Seal is the system's way to seal a private key.
+	Seal vault.Sealer
 	// Hardware is what the fingerprint compares.
 	Hardware identity.Hardware
 	// Ambient finds the credentials of a custom identity; nil: there are none.
@@ -135,6 +137,7 @@ const lockPatience = 5 * time.Second
 func (a *Agent) Run(ctx context.Context, ready func()) error {
 	v := vault.New(a.opt.Machine.FS, a.opt.Machine.Paths.Data)
 	v.TakeFrom(a.opt.Machine.Given)
+	v.SealBy(a.opt.Machine.Seal, a.cfg.SSMAgent.SealKey)
 	id, key, err := identity.Resolve(ctx, a.cfg, v, a.opt.Machine.Cloud)
 	if err != nil {
 		return err
@@ -147,6 +150,11 @@ func (a *Agent) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	defer unlock()
+	if err := v.Settle(); errors.Is(err, errors.ErrUnsupported) {
+		return fmt.Errorf("ssmagent.SealKey: %w", err)
+	} else if err != nil {
+		a.log.Warn("the private key is not kept as ssmagent.SealKey says", "error", err)
+	}
 	transport, err := a.transport()
 	if err != nil {
 		return err

@@ -152,6 +152,9 @@ type SSMAgent struct {
 	// LoginShells has sessions begin as under `su -`: in the account's own shell,
 	// as a login shell, with an environment of its own.
 	LoginShells bool
+	// SealKey has the node's private key be sealed by Windows' data protection:
+	// only this machine can open it, and stock agents cannot.
+	SealKey bool
 	// Guard rules what the agent itself may take of its machine.
 	Guard Guard
 }

@@ -174,7 +174,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		`line 4: Agent: must be a JSON object, { … }`,
 		`line 5: Identity.ConsumptionOrder: must be a list of strings, not "EC2"`,
 		`line 7: Identity.CustomIdentities[1].InstanceID: must be a string, not 7`,
-		`line 8: ssmagent.CaBundel: there is no such setting; known here: CABundle, UseFIPSEndpoint, UseDualStackEndpoint, LargePayloads, LogsEndpoint, LogLevel, Recordings, Audit, Commands, SessionUser, LoginShells, Guard`,
+		`line 8: ssmagent.CaBundel: there is no such setting; known here: CABundle, UseFIPSEndpoint, UseDualStackEndpoint, LargePayloads, LogsEndpoint, LogLevel, Recordings, Audit, Commands, SessionUser, LoginShells, SealKey, Guard`,
 		`line 9: ssmagent.CABundle: "relative.pem" must be an absolute path of a PEM file`,
 	}
 	want = slices.Insert(want, 6, `line 10: ssmagent.Recordings.MaxMB: there is no such setting; known here: Mode, WhenFailing, MaxAgeHours, MaxMiB, MaxCount`,

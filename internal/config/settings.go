@@ -159,6 +159,7 @@ func ownRules() []rule {
 		{path: "ssmagent.SessionUser.Groups", live: true, effect: "groups that it is a member of besides its own; they must exist"},
 		{path: "ssmagent.SessionUser.Sudo", live: true, effect: "it may do everything by sudo, without a password"},
 		{path: "ssmagent.LoginShells", live: true, effect: "sessions begin as under su -: in the account's own shell, as a login shell, with HOME, USER, LOGNAME, SHELL and PATH and little else"},
+		{path: "ssmagent.SealKey", effect: "on Windows: the node's private key is kept sealed by DPAPI, so that it is of no use on another machine; stock agents find no registration then"},
 		{path: "ssmagent.Guard.MemoryMiB", low: 64, high: maxMiB, effect: "memory that the agent's runtime keeps below; with a heap of twice as much the agent ends itself and is started again. GOMEMLIMIT goes before it"},
 		{path: "ssmagent.Guard.Goroutines", low: 2000, high: 1_000_000, effect: "with more goroutines the agent ends itself and is started again"},
 	}

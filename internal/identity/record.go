@@ -77,7 +77,7 @@ func loadRegistration(v *vault.Vault) (registration, error) {
 	if errors.Is(err, vault.ErrNotFound) {
 		return registration{}, nil
 	}
-	if errors.Is(err, vault.ErrDamaged) {
+	if errors.Is(err, vault.ErrDamaged) || errors.Is(err, vault.ErrSealed) {
 		return registration{}, fmt.Errorf("%w: %w, or %s", errDamaged, err, reRegister)
 	}
 	if err != nil {

@@ -49,6 +49,9 @@ type Vault struct {
 	mu  sync.Mutex
 
 	given string // the service manager's folder of credentials; empty: none
+
+	sealer     Sealer
+	keepSealed bool
 }
 
 // New returns the vault below data, an absolute path. It touches nothing.
@@ -73,6 +76,18 @@ func (v *Vault) get(key string) (value []byte, summed bool, err error) {
 		value, err = v.getGiven(key)
 		return value, true, err
 	}
+	value, summed, err = v.raw(key)
+	if err != nil {
+		return nil, summed, err
+	}
+	if sealed, ok := sealedValue(value); ok && secretKey(key) {
+		value, err = v.open(key, sealed)
+	}
+	return value, summed, err
+}
+
+// raw is the value as it is on the disk, without its sum.
+func (v *Vault) raw(key string) (value []byte, summed bool, err error) {
 	if err := v.checkDirs(); err != nil {
 		return nil, false, err
 	}
@@ -137,6 +152,9 @@ func (v *Vault) put(key string, value []byte) error {
 	}
 	m, err := v.manifest(key)
 	if err != nil {
+		return err
+	}
+	if value, err = v.seal(key, value); err != nil {
 		return err
 	}
 	if err := fsys.WriteFile(v.fs, v.path(key), withSum(value), filePerm); err != nil {

@@ -99,7 +99,7 @@ func machine(root string, p platform.Paths, log *slog.Logger) (agent.Machine, er
 	}
 	return agent.Machine{
 		Info: platform.Read, Paths: p, FS: fileSystem(root), Lock: secfile.Lock, Hardware: fingerprint.Read, Ambient: ambient, Cloud: connect.Cloud(),
-		User: userName(), Executable: exe, Given: os.Getenv("CREDENTIALS_DIRECTORY"), Env: workerEnv(p.Logs), Stderr: os.Stderr,
+		User: userName(), Executable: exe, Given: os.Getenv("CREDENTIALS_DIRECTORY"), Seal: sealer(), Env: workerEnv(p.Logs), Stderr: os.Stderr,
 		Start: proc.Start, Enter: scopes(root, log), Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Listen: ipc.Listen, CheckPeer: ipc.CheckPeer, Reboot: restart, Watch: watch.Dir,
 		Network: network.Changes, SharedCredentials: sharedCredentials(root), Settle: settle,
 	}, nil

@@ -12,7 +12,6 @@ import (
 
 	"ssmagent/cmd/internal/connect"
 	"ssmagent/internal/identity"
-	"ssmagent/internal/vault"
 )
 
 const cliHelp = `usage: ssm-cli [-root DIR] COMMAND
@@ -137,6 +136,6 @@ func resolve(ctx context.Context, s streams, root string) (identity.Identity, er
 	if err != nil {
 		return identity.Identity{}, errors.New("without a configuration there is no identity")
 	}
-	id, _, err := identity.Resolve(ctx, cfg, vault.New(fileSystem(root), p.Data), connect.Cloud())
+	id, _, err := identity.Resolve(ctx, cfg, openVault(root, p), connect.Cloud())
 	return id, err
 }

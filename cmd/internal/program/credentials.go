@@ -14,7 +14,6 @@ import (
 	"ssmagent/internal/config"
 	"ssmagent/internal/credentials"
 	"ssmagent/internal/identity"
-	"ssmagent/internal/vault"
 )
 
 // explanation is what `ssm-cli credentials explain` tells.
@@ -68,7 +67,7 @@ func explain(ctx context.Context, s streams, root string) (*explanation, error) 
 		return nil, errors.New("without a configuration there is no identity")
 	}
 	cloud := connect.Cloud()
-	id, _, err := identity.Resolve(ctx, cfg, vault.New(fileSystem(root), p.Data), cloud)
+	id, _, err := identity.Resolve(ctx, cfg, openVault(root, p), cloud)
 	switch {
 	case errors.Is(err, identity.ErrNone):
 		id = identity.Identity{}

@@ -21,7 +21,6 @@ import (
 	"ssmagent/internal/diagnostics"
 	"ssmagent/internal/environ"
 	"ssmagent/internal/identity"
-	"ssmagent/internal/vault"
 	"ssmagent/platform"
 	"ssmagent/service"
 )
@@ -68,7 +67,7 @@ func diagnose(ctx context.Context, root string) ([]diagnostics.Result, error) {
 		cfg = config.Default()
 	}
 	cfg = switched(cfg, os.Getenv)
-	id, _, err := identity.Resolve(ctx, cfg, vault.New(fileSystem(root), p.Data), connect.Cloud())
+	id, _, err := identity.Resolve(ctx, cfg, openVault(root, p), connect.Cloud())
 	if err != nil {
 		id = identity.Identity{}
 	}

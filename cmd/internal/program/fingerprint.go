@@ -12,7 +12,6 @@ import (
 
 	"ssmagent/fingerprint"
 	"ssmagent/internal/identity"
-	"ssmagent/internal/vault"
 )
 
 // likeness is what `ssm-cli fingerprint` tells.
@@ -52,7 +51,7 @@ func fingerprintMain(ctx context.Context, s streams, root string, args []string)
 	if err != nil {
 		return err
 	}
-	rec, replaced, err := identity.RegisteredPrint(vault.New(fileSystem(root), p.Data))
+	rec, replaced, err := identity.RegisteredPrint(openVault(root, p))
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,6 @@ import (
 	"ssmagent/internal/identity"
 	"ssmagent/internal/record/audit"
 	"ssmagent/internal/ssmclient"
-	"ssmagent/internal/vault"
 )
 
 // register is `amazon-ssm-agent -register`.
@@ -36,7 +35,7 @@ func register(ctx context.Context, s streams, f *agentFlags) int {
 		return exitFailed
 	}
 	disk := fileSystem(f.root)
-	v := vault.New(disk, p.Data)
+	v := openVault(f.root, p)
 	incomplete := f.region == "" || ((f.code == "" || f.id == "") && f.role == "")
 	switch {
 	case incomplete && f.clear:
@@ -59,6 +58,7 @@ func register(ctx context.Context, s streams, f *agentFlags) int {
 	// What went well is told below, without a time stamp.
 	log := slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	useProxies(log)
+	v.SealBy(sealer(), cfg.SSMAgent.SealKey)
 	trail := auditLog(s, f.root, p, cfg)
 	id, err := registerWith(ctx, s, f, cfg, identity.RegisterDeps{
 		Config: cfg, Vault: v, FS: disk, Data: p.Data, Hardware: fingerprint.Read, UserAgent: agentUserAgent(),
@@ -122,7 +122,7 @@ func httpClient(cfg config.Config) (*http.Client, error) {
 func setThreshold(_ context.Context, s streams, f *agentFlags) int {
 	p, err := f.paths()
 	if err == nil {
-		err = identity.SetThreshold(vault.New(fileSystem(f.root), p.Data), f.threshold)
+		err = identity.SetThreshold(openVault(f.root, p), f.threshold)
 	}
 	if err != nil {
 		fmt.Fprintln(s.err, err)
