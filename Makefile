@@ -13,9 +13,9 @@ SOURCES := cmd internal platform service shell users fingerprint installer
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: build run test test-unit test-e2e test-install test-windows bench soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-windows-arm64 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 package-win package-win-386 package-win-arm64 package package-all pre-build checkstyle lint-all quick-test quick-integtest coverage build-release release get-tools clean help
+.PHONY: build run test test-unit test-e2e test-install test-windows bench soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-windows-arm64 build-darwin build-darwin-386 build-darwin-arm64 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 package-win package-win-386 package-win-arm64 package-linux package-windows package-darwin package package-all pre-build checkstyle lint-all quick-test quick-integtest coverage build-release release get-tools clean help
 
-build: build-$(HOST) ## build for this machine into bin/<os>_<arch>/
+build: build-$(HOST) ## build for this machine into bin/<os>_<arch>/ (build-all: for all of them)
 
 build-linux: build-linux_amd64 ## Linux amd64
 build-linux-386: build-linux_386 ## Linux 386
@@ -24,7 +24,15 @@ build-arm64: build-linux_arm64 ## Linux arm64
 build-windows: build-windows_amd64 ## Windows amd64
 build-windows-386: build-windows_386 ## Windows 386
 build-windows-arm64: build-windows_arm64 ## Windows arm64
-build-all: build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-windows-arm64 ## all of them
+build-darwin: build-darwin_amd64 ## macOS amd64
+build-darwin-arm64: build-darwin_arm64 ## macOS arm64
+build-darwin-386: ## macOS 386: fails, for Go has no such port any more
+	@echo 'build-darwin-386: Go 1.15 has dropped darwin/386; use build-darwin or build-darwin-arm64' >&2; exit 1
+build-all: build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-windows-arm64 build-darwin build-darwin-arm64 ## all of them
+
+build-darwin_%:
+	GOOS=darwin GOARCH=$* $(GOBUILD) -o $(BIN)/darwin_$*/amazon-ssm-agent ./cmd/amazon-ssm-agent
+	cd $(BIN)/darwin_$* && for l in $(LINKS); do ln -sf amazon-ssm-agent $$l; done
 
 build-linux_%:
 	GOOS=linux GOARCH=$* GOARM=6 $(GOBUILD) -o $(BIN)/linux_$*/amazon-ssm-agent ./cmd/amazon-ssm-agent
@@ -47,6 +55,22 @@ package-deb_%: build-linux_% $(PACK)
 	$(PACKAGE) -format deb -out $(BIN)/linux_$*/amazon-ssm-agent.deb
 package-rpm_%: build-linux_% $(PACK)
 	$(PACKAGE) -format rpm -out $(BIN)/linux_$*/amazon-ssm-agent.rpm
+
+# What updaters fetch, under the stock agent's names: a package, or on Windows and
+# macOS the files, with the scripts that install and remove it.
+package-linux: update-linux_amd64 update-linux_386 update-linux_arm64 update-ubuntu_amd64 update-ubuntu_386 update-ubuntu_arm update-ubuntu_arm64 ## update packages for Linux: RPM (linux) and Debian (ubuntu)
+package-windows: update-windows_amd64 update-windows_386 ## update packages for Windows
+package-darwin: update-darwin_amd64 update-darwin_arm64 ## update packages for macOS
+
+UPDATE = $(PACK) -format update -arch $* -version $(VERSION) -time $(EPOCH)
+update-linux_%: package-rpm_%
+	$(UPDATE) -platform linux -bin $(BIN)/linux_$* -out $(BIN)/linux_$*/amazon-ssm-agent-linux-$*.tar.gz
+update-ubuntu_%: package-deb_%
+	$(UPDATE) -platform ubuntu -bin $(BIN)/linux_$* -out $(BIN)/linux_$*/amazon-ssm-agent-ubuntu-$*.tar.gz
+update-windows_%: package-win_%
+	cp $(BIN)/windows_$*/amazon-ssm-agent.zip $(BIN)/windows_$*/amazon-ssm-agent-windows-$*.zip
+update-darwin_%: build-darwin_% $(PACK)
+	$(UPDATE) -platform darwin -bin $(BIN)/darwin_$* -out $(BIN)/darwin_$*/amazon-ssm-agent-darwin-$*.tar.gz
 
 $(PACK): $(wildcard installer/pack/*.go) installer/pack/go.mod installer/pack/go.sum
 	cd installer/pack && go build -trimpath -buildvcs=false -o $@ .
@@ -120,8 +144,8 @@ FUZZTIME ?= 60s
 fuzz: ## every decoder's fuzz test for FUZZTIME (60s each)
 	scripts/fuzz.sh $(FUZZTIME)
 
-lint: checkstyle $(TOOLS)/golangci-lint ## gofmt, vet for both systems, golangci-lint for both, race detector
-	$(TOOLS)/golangci-lint run ./... && GOOS=windows $(TOOLS)/golangci-lint run ./...
+lint: checkstyle $(TOOLS)/golangci-lint ## gofmt, vet and golangci-lint for Linux, Windows and macOS, race detector
+	for os in linux windows darwin; do GOOS=$$os $(TOOLS)/golangci-lint run ./... || exit 1; done
 	CGO_ENABLED=1 go test -race $$(go list ./... | grep -v /e2e)
 
 $(TOOLS)/golangci-lint:
@@ -143,10 +167,10 @@ fmt: ## format the sources
 package: package-deb package-rpm package-win ## packages for amd64
 package-all: package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 package-win package-win-386 package-win-arm64 ## packages for every architecture
 pre-build: ## make the scripts executable
-	chmod +x scripts/*.sh installer/deb/p* .ci/run
+	chmod +x scripts/*.sh installer/deb/p* installer/*/*.sh .ci/run
 checkstyle: ## gofmt and vet
 	@test -z "$$(gofmt -l $(SOURCES))" || { echo 'gofmt: run make fmt'; gofmt -l $(SOURCES); exit 1; }
-	go vet ./... && GOOS=windows go vet ./...
+	for os in linux windows darwin; do GOOS=$$os go vet ./... || exit 1; done
 lint-all: lint ## lint
 quick-test: test-unit test-e2e ## unit and end-to-end tests
 quick-integtest: test-e2e ## end-to-end tests

@@ -1,5 +1,6 @@
 // Command pack makes the packages of ssmagent from built programs, the same
-// bytes each time: deb and rpm for Linux, msi and zip for Windows.
+// bytes each time: deb and rpm for Linux, msi and zip for Windows, and archives
+// that updaters take.
 //
 //	pack -format deb -arch amd64 -bin bin/linux_amd64 -version 3.3.9000.0 -time 1700000000 -out FILE
 //
@@ -27,7 +28,8 @@ import (
 
 func main() {
 	var o options
-	flag.StringVar(&o.format, "format", "", "deb, rpm, msi or zip")
+	flag.StringVar(&o.format, "format", "", "deb, rpm, msi, zip or update")
+	flag.StringVar(&o.platform, "platform", "", "of an update: linux, ubuntu or darwin")
 	flag.StringVar(&o.arch, "arch", "", "GOARCH of the programs: amd64, 386, arm, arm64")
 	flag.StringVar(&o.bin, "bin", "", "folder of the built program")
 	flag.StringVar(&o.version, "version", "", "version, four numbers")
@@ -46,7 +48,7 @@ func main() {
 
 type options struct {
 	format, arch, bin, version, out, key string
-	cert, stampedBy                      string
+	cert, stampedBy, platform            string
 	time                                 time.Time
 }
 
@@ -61,10 +63,10 @@ const (
 var links = []string{"ssm-cli", "ssm-document-worker", "ssm-local", "ssm-session-worker"}
 
 func (o options) run() error {
-	kinds := map[string]func(scratch string) error{"deb": o.linux, "rpm": o.linux, "msi": o.msi, "zip": o.zip}
+	kinds := map[string]func(scratch string) error{"deb": o.linux, "rpm": o.linux, "msi": o.msi, "zip": o.zip, "update": o.update}
 	kind := kinds[o.format]
 	if o.bin == "" || o.arch == "" || o.version == "" || o.out == "" || kind == nil {
-		return errors.New("-format deb|rpm|msi|zip, -arch, -bin, -version and -out are needed")
+		return errors.New("-format deb|rpm|msi|zip|update, -arch, -bin, -version and -out are needed")
 	}
 	scratch, err := os.MkdirTemp("", "pack")
 	if err != nil {
