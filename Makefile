@@ -111,7 +111,7 @@ test-unit: ## unit and property tests
 test-e2e: build ## real processes over real sockets, driven by other people's clients
 	scripts/need.sh asciinema aws node npm tmux ssh sshd ssh-keygen vi less top rsync ip unshare
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin $(TOOLS)/npm/node_modules
-	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m -skip '^Test(Install|PackageLife|Wine)' ./internal/e2e/...
+	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m -skip '^Test(Install|PackageLife|PackageReadme|Wine)' ./internal/e2e/...
 
 # The life of the packages needs two versions of them, and a Debian to live on.
 test-install: build package-deb package-rpm ## real accounts and sudo in a root of its own, packages on a real systemd; needs root
@@ -124,9 +124,9 @@ test-install: build package-deb package-rpm ## real accounts and sudo in a root 
 	mkdir -p build/packages
 	for f in deb rpm; do cp $(BIN)/$(HOST)/amazon-ssm-agent.$$f build/packages/old.$$f && cp build/next/$(HOST)/amazon-ssm-agent.$$f build/packages/new.$$f || exit 1; done
 	scripts/stock-package.sh build/packages
-	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m -run '^TestInstall' ./internal/e2e/
+	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) SSMAGENT_IMAGE=$(TOOLS)/debian-root go test -timeout 8m -run '^TestInstall' ./internal/e2e/
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) SSMAGENT_IMAGE=$(TOOLS)/debian-root SSMAGENT_PACKAGES=$(CURDIR)/build/packages \
-		go test -count=1 -timeout 8m -v -run '^TestPackageLife$$' -exec $(CURDIR)/scripts/netns.sh ./internal/e2e
+		go test -count=1 -timeout 8m -v -run '^TestPackage(Life|Readme)$$' -exec $(CURDIR)/scripts/netns.sh ./internal/e2e
 
 test-windows: build ## the tests of what asks Windows as Windows programs, and the main job, under wine in a network of its own
 	scripts/need.sh aws ip unshare wine x86_64-w64-mingw32-gcc

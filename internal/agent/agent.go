@@ -200,9 +200,16 @@ func (a *Agent) Run(ctx context.Context, ready func()) error {
 func (a *Agent) lock(ctx context.Context) (unlock func(), err error) {
 	dir := a.opt.Machine.Paths.Data
 	if err := fsys.MkdirAll(a.opt.Machine.FS, dir, 0o700); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("make the agent's data directory: %w", err)
 	}
-	l := flock.New(filepath.Join(dir, "agent.lock"), flock.SetPermissions(0o600))
+	file := filepath.Join(dir, "agent.lock")
+	// The disk says more clearly than the lock that it takes no writes.
+	f, err := a.opt.Machine.FS.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("the agent keeps all that must not get lost in %s: %w", dir, err)
+	}
+	_ = f.Close() // nothing was written
+	l := flock.New(file, flock.SetPermissions(0o600))
 	lctx, done := context.WithTimeout(ctx, lockPatience)
 	defer done()
 	ok, err := l.TryLockContext(lctx, 50*time.Millisecond)

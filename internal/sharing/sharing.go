@@ -44,7 +44,12 @@ const defaultProfile = "default"
 // at every moment.
 func (s Shared) Write(c aws.Credentials, source string, retrieved time.Time) error {
 	if s.File != "" {
-		if err := s.writeFile(c); err != nil {
+		err := s.writeFile(c)
+		if errors.Is(err, fsys.ErrReadOnly) { // a container's root: nothing there looks for them
+			s.Log.Info("the credentials are shared with no other program (Profile.ShareCreds)", "error", err)
+			s.File, err = "", nil
+		}
+		if err != nil {
 			return fmt.Errorf("share the credentials (Profile.ShareCreds): %w", err)
 		}
 	}

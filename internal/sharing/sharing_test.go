@@ -55,6 +55,24 @@ func newDisk(t *testing.T) *fsystest.Disk {
 	return disk
 }
 
+// TestReadOnlyHome: where the file cannot be, nobody is told that it were there.
+func TestReadOnlyHome(t *testing.T) {
+	t.Parallel()
+	disk := newDisk(t)
+	disk.Fail(func(o fsystest.Op) error {
+		if strings.HasPrefix(o.Name, "/root") {
+			return fsys.ErrReadOnly
+		}
+		return nil
+	})
+	if err := write(t, shared(disk)); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, disk, state); !strings.Contains(got, `"ShareFile":""`) {
+		t.Errorf("other programs are told %s", got)
+	}
+}
+
 // TestWrite: a new file, private, and what the stock agent tells its workers.
 func TestWrite(t *testing.T) {
 	t.Parallel()
