@@ -128,10 +128,12 @@ test-install: build package-deb package-rpm ## real accounts and sudo in a root 
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) SSMAGENT_IMAGE=$(TOOLS)/debian-root SSMAGENT_PACKAGES=$(CURDIR)/build/packages \
 		go test -count=1 -timeout 8m -v -run '^TestPackage(Life|Readme)$$' -exec $(CURDIR)/scripts/netns.sh ./internal/e2e
 
-test-windows: build ## the tests of what asks Windows as Windows programs, and the main job, under wine in a network of its own
-	scripts/need.sh aws ip unshare wine x86_64-w64-mingw32-gcc
+test-windows: build $(PACK) $(TOOLS)/go-winres ## the tests of what asks Windows as Windows programs, and the main job, under wine in a network of its own
+	scripts/need.sh aws ip msibuild osslsigncode unshare wine wixl x86_64-w64-mingw32-gcc
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) scripts/wine.sh scripts/test-windows.sh
+	for life in Refusals Life; do SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) scripts/wine.sh scripts/test-windows-package.sh TestWinePackage$$life || exit 1; done
+	@grep '^|' docs/windows-evidence.md
 
 bench: build $(TOOLS)/session-manager-plugin ## timings and sizes of the real processes, into build/bench.json
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go run ./cmd/internal/bench -plugin $(TOOLS)/session-manager-plugin -out build/bench.json

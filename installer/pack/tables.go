@@ -9,6 +9,8 @@ const (
 	noImpersonate = 0x800  // as LocalSystem
 	hideTarget    = 0x2000 // the command line stays out of logs
 
+	whenInstalled = 1 // msidbRemoveFileInstallModeOnInstall
+
 	errorNormal = 1
 	errorVital  = 0x8000 // without the service there is no installation
 )
@@ -30,9 +32,12 @@ func (o options) queries() []string {
 		"UPDATE `File` SET `FileName`='SSMAGENT.EXE|amazon-ssm-agent.exe' WHERE `File`='Agent'",
 		"UPDATE `File` SET `FileName`='SSMAGENT.TEM|amazon-ssm-agent.json.template' WHERE `File`='Template'",
 		// The program's other names are copies that Windows makes: in the
-		// package it is once.
+		// package it is once. Those of another version go first, as no copy
+		// is said to take their place.
 		"CREATE TABLE `DuplicateFile` (`FileKey` CHAR(72) NOT NULL, `Component_` CHAR(72) NOT NULL, `File_` CHAR(72) NOT NULL, `DestName` CHAR(255) LOCALIZABLE, `DestFolder` CHAR(72) PRIMARY KEY `FileKey`)",
 		"INSERT INTO `DuplicateFile` (`FileKey`, `Component_`, `File_`, `DestName`) VALUES ('Cli', 'Agent', 'Agent', 'ssm-cli.exe')",
 		"INSERT INTO `DuplicateFile` (`FileKey`, `Component_`, `File_`, `DestName`) VALUES ('Local', 'Agent', 'Agent', 'SSMLOCAL.EXE|ssm-local.exe')",
+		fmt.Sprintf("INSERT INTO `RemoveFile` (`FileKey`, `Component_`, `FileName`, `DirProperty`, `InstallMode`) VALUES ('CliBefore', 'Agent', 'ssm-cli.exe', 'INSTALLFOLDER', %d)", whenInstalled),
+		fmt.Sprintf("INSERT INTO `RemoveFile` (`FileKey`, `Component_`, `FileName`, `DirProperty`, `InstallMode`) VALUES ('LocalBefore', 'Agent', 'SSMLOCAL.EXE|ssm-local.exe', 'INSTALLFOLDER', %d)", whenInstalled),
 	}
 }

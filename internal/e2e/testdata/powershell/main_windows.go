@@ -26,7 +26,11 @@ func main() {
 	in, out := console("CONIN$", os.Stdin), console("CONOUT$", os.Stdout)
 	if len(args) > 0 {
 		fmt.Fprintf(out, "called with %q\n", args)
-		os.Exit(exitCode(strings.Join(args, " "), 0))
+		code := exitCode(strings.Join(args, " "), 0)
+		for _, a := range args {
+			code = exitCode(a, code)
+		}
+		os.Exit(code)
 	}
 	os.Exit(talk(in, out))
 }
