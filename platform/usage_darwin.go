@@ -25,7 +25,7 @@ func resident() int64 {
 		pidTaskInfo = 4 // PROC_PIDTASKINFO
 	)
 	var t taskInfo
-	n, _, errno := unix.Syscall6(unix.SYS_PROC_INFO, callPIDInfo, uintptr(os.Getpid()), pidTaskInfo, 0, uintptr(unsafe.Pointer(&t)), unsafe.Sizeof(t))
+	n, _, errno := unix.Syscall6(unix.SYS_PROC_INFO, callPIDInfo, uintptr(os.Getpid()), pidTaskInfo, 0, uintptr(unsafe.Pointer(&t)), unsafe.Sizeof(t)) //nolint:staticcheck // Go has no other way without cgo
 	runtime.KeepAlive(&t)
 	if errno != 0 || n != unsafe.Sizeof(t) {
 		return 0

@@ -27,10 +27,12 @@ func spaceAt(path string) (Space, error) {
 	if err := unix.Statfs(path, &st); err != nil {
 		return Space{}, fmt.Errorf("space at %s: %w", path, err)
 	}
-	block := int64(st.Bsize) //nolint:unconvert // 32 bits on 32-bit machines
-	s := Space{Free: int64(st.Bavail) * block, Total: int64(st.Blocks) * block, FreeFiles: int64(st.Ffree)}
+	s := Space{Free: size(st.Bavail, st.Bsize), Total: size(st.Blocks, st.Bsize), FreeFiles: int64(st.Ffree)}
 	if st.Files == 0 { // btrfs and the like make inodes as they are needed
 		s.FreeFiles = -1
 	}
 	return s, nil
 }
+
+// size is that of blocks, whose own size each system has in a type of its own.
+func size[T int32 | uint32 | int64](blocks uint64, each T) int64 { return int64(blocks) * int64(each) }

@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -26,19 +25,11 @@ func (handle) close() {}
 
 func (handle) send(unix.Signal) (sent bool, err error) { return false, nil }
 
-// maskMu guards the process's umask: no thread has one of its own here.
-var maskMu sync.Mutex
-
-// fork starts the child. Files that others make meanwhile get the child's
-// umask; those of ours that matter say their rights and have them checked.
 func fork(s Spec, attr *syscall.ProcAttr) (int, error) {
 	if !s.UmaskSet {
 		return syscall.ForkExec(s.Path, s.Args, attr)
 	}
-	maskMu.Lock()
-	defer maskMu.Unlock()
-	defer unix.Umask(unix.Umask(s.Umask & 0o777))
-	return syscall.ForkExec(s.Path, s.Args, attr)
+	return forkMasked(s, attr)
 }
 
 // descriptorDir lists our descriptors.

@@ -80,9 +80,9 @@ func fork(s Spec, attr *syscall.ProcAttr) (int, error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		if err = unix.Unshare(unix.CLONE_FS); err != nil {
-			err = fmt.Errorf("set umask: %w", err)
+		runtime.LockOSThread()                  // never unlocked: the thread ends with the goroutine
+		if unix.Unshare(unix.CLONE_FS) != nil { // containers forbid it
+			pid, err = forkMasked(s, attr)
 			return
 		}
 		unix.Umask(s.Umask & 0o777)

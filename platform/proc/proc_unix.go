@@ -147,6 +147,19 @@ func stdio(s Spec) (files []uintptr, closeFiles func(), err error) {
 	return files, closeFiles, nil
 }
 
+// maskMu guards the process's umask while a child is born with another.
+var maskMu sync.Mutex
+
+// forkMasked starts the child, for whose umask no thread of its own could be
+// had: files that others make meanwhile get that umask. Those of ours that
+// matter say their rights and have them checked.
+func forkMasked(s Spec, attr *syscall.ProcAttr) (int, error) {
+	maskMu.Lock()
+	defer maskMu.Unlock()
+	defer unix.Umask(unix.Umask(s.Umask & 0o777))
+	return syscall.ForkExec(s.Path, s.Args, attr)
+}
+
 // markDescriptors marks every descriptor but the standard ones.
 func markDescriptors() error {
 	dir, err := os.Open(descriptorDir)

@@ -74,7 +74,7 @@ type siginfo struct {
 func waitid(pid int) (info siginfo, err error) {
 	const processOfID = 1 // P_PID
 	for {
-		_, _, errno := unix.Syscall6(unix.SYS_WAITID, processOfID, uintptr(pid), uintptr(unsafe.Pointer(&info)), unix.WEXITED|unix.WNOWAIT, 0, 0)
+		_, _, errno := unix.Syscall6(unix.SYS_WAITID, processOfID, uintptr(pid), uintptr(unsafe.Pointer(&info)), unix.WEXITED|unix.WNOWAIT, 0, 0) //nolint:staticcheck // Go has no other way without cgo
 		runtime.KeepAlive(&info)
 		switch errno {
 		case unix.EINTR:
