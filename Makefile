@@ -13,7 +13,7 @@ SOURCES := cmd internal platform service shell users fingerprint installer
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: build run test test-unit test-e2e test-install test-windows bench soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-windows-arm64 build-darwin build-darwin-386 build-darwin-arm64 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 package-win package-win-386 package-win-arm64 package-linux package-windows package-darwin package package-all pre-build checkstyle lint-all quick-test quick-integtest coverage build-release release get-tools clean help
+.PHONY: build run test test-unit test-e2e test-install test-windows bench bench-windows soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-windows-arm64 build-darwin build-darwin-386 build-darwin-arm64 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 package-win package-win-386 package-win-arm64 package-linux package-windows package-darwin package package-all pre-build checkstyle lint-all quick-test quick-integtest coverage build-release release get-tools clean help
 
 build: build-$(HOST) ## build for this machine into bin/<os>_<arch>/ (build-all: for all of them)
 
@@ -137,6 +137,10 @@ test-windows: build $(PACK) $(TOOLS)/go-winres ## the tests of what asks Windows
 
 bench: build $(TOOLS)/session-manager-plugin ## timings and sizes of the real processes, into build/bench.json
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go run ./cmd/internal/bench -plugin $(TOOLS)/session-manager-plugin -out build/bench.json
+
+bench-windows: ## 500 processes and 500 consoles under wine, and the handles that they leave
+	scripts/need.sh ip unshare wine
+	SSMAGENT_SESSIONS=500 scripts/wine.sh sh -c 'go test -count=1 -v -timeout 20m -run "Handles$$" -exec "$$WINRUN" ./platform/proc ./shell'
 
 soak: build ## tunnels of clients of every age that nobody uses for 90 s, and for 20 min
 	SSMAGENT_E2E_IDLE=90s SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -count=1 -timeout 5m -run TestIdleTunnels ./internal/e2e

@@ -2,7 +2,6 @@ package shell
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -21,28 +20,52 @@ const (
 	utf8 = 65001
 )
 
+// What an attendant hands on.
+const (
+	onConsole = "console" // its console
+	onPipes   = "pipes"   // what it got itself
+)
+
+func attended(s proc.Spec, attendant []string) proc.Spec {
+	if len(attendant) == 0 {
+		return s
+	}
+	s.CommandLine = windows.ComposeCommandLine(append(slices.Clone(attendant), onPipes, s.Path, line(s.Args, s.CommandLine)))
+	s.Path, s.Args = attendant[0], nil
+	return s
+}
+
+func line(args []string, whole string) string {
+	if whole != "" {
+		return whole
+	}
+	return windows.ComposeCommandLine(args)
+}
+
 // commandLine is what is to be started on the console. The library passes no
 // program apart from the line.
 func commandLine(s Spec) string {
-	line := s.CommandLine
-	if line == "" {
-		line = windows.ComposeCommandLine(s.Args)
+	switch {
+	case len(s.Attendant) > 0:
+		return windows.ComposeCommandLine(append(slices.Clone(s.Attendant), onConsole, s.Path, line(s.Args, s.CommandLine)))
+	case s.CommandLine != "":
+		return s.CommandLine
 	}
-	if len(s.Attendant) > 0 {
-		return windows.ComposeCommandLine(append(slices.Clone(s.Attendant), s.Path, line))
-	}
-	if s.CommandLine == "" {
-		line = windows.ComposeCommandLine(append([]string{s.Path}, s.Args[1:]...))
-	}
-	return line
+	return windows.ComposeCommandLine(append([]string{s.Path}, s.Args[1:]...))
 }
 
-func attend(args []string) int { return attendBy(setup(), args) }
+func unborn(s proc.State) error {
+	if uint32(s.Code) == notStarted {
+		return fmt.Errorf("%w: why, it has printed", proc.ErrUnborn)
+	}
+	return proc.Unborn(s)
+}
+
+func attend(args []string) int { return setup().main(args) }
 
 // settings are what an attendant asks of its console: a table, for tests.
 type settings struct {
 	open     func(name string) (*os.File, error)
-	input    func(codePage uint32) error
 	output   func(codePage uint32) error
 	listenTo func() error // to Ctrl-C
 	start    func(proc.Spec) (proc.Process, error)
@@ -51,22 +74,32 @@ type settings struct {
 func setup() settings {
 	return settings{
 		open:     func(name string) (*os.File, error) { return os.OpenFile(name, os.O_RDWR, 0) },
-		input:    windows.SetConsoleCP,
 		output:   windows.SetConsoleOutputCP,
 		listenTo: listenToInterrupts,
 		start:    proc.Start,
 	}
 }
 
-func attendBy(sys settings, args []string) int {
-	if len(args) != 2 {
-		fmt.Fprintf(os.Stderr, "%s: needs a program and its command line; the agent starts it\n", AttendantName)
+// main starts a program, given how, its path and its command line.
+func (s settings) main(args []string) int {
+	if len(args) != 3 || args[0] != onConsole && args[0] != onPipes {
+		fmt.Fprintf(os.Stderr, "%s: starts programs of sessions; the agent starts it\n", AttendantName)
 		return 2
 	}
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt) // Ctrl-C is for the program, not for us
-	code, err := sys.attend(args[0], args[1])
+	p := proc.Spec{Path: args[1], CommandLine: args[2], Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
+	var code int
+	var err error
+	if args[0] == onPipes {
+		// Also then there is a console, which nobody sees, and whose code page is
+		// that of what the program prints. Where there is none, nothing has one.
+		_, _ = s.output(utf8), s.listenTo()
+		code, err = s.run(p)
+	} else {
+		code, err = s.onConsole(p)
+	}
 	if err != nil {
-		_, _ = fmt.Fprintf(sys.screen(), "\r\n[ssmagent: %v]\r\n", err)
+		_, _ = fmt.Fprintf(s.screen(args[0]), "\r\n[ssmagent: %v]\r\n", err)
 		failed := notStarted // no constant: it has more bits than some int
 		return int(failed)
 	}
@@ -74,16 +107,20 @@ func attendBy(sys settings, args []string) int {
 }
 
 // screen is where a person reads what cannot be returned.
-func (s settings) screen() *os.File {
-	if f, err := s.open("CONOUT$"); err == nil {
-		return f
+func (s settings) screen(how string) *os.File {
+	if how == onConsole {
+		if f, err := s.open("CONOUT$"); err == nil {
+			return f
+		}
 	}
 	return os.Stderr
 }
 
-// attend sets the console up and runs the program on it. Without UTF-8 it is a
-// poorer console, which is better than none.
-func (s settings) attend(path, line string) (int, error) {
+// onConsole sets the console up and runs the program on it. Without UTF-8 it is
+// a poorer console, which is better than none. The code page of what is typed
+// stays: in UTF-8 programs that read bytes get zeros for letters (Windows before
+// 11), and PowerShell 5.1 starts no jobs.
+func (s settings) onConsole(p proc.Spec) (int, error) {
 	in, err := s.open("CONIN$")
 	if err != nil {
 		return 0, fmt.Errorf("open the console to read: %w", err)
@@ -94,19 +131,24 @@ func (s settings) attend(path, line string) (int, error) {
 		return 0, fmt.Errorf("open the console to write: %w", err)
 	}
 	defer out.Close()
-	if err := errors.Join(s.input(utf8), s.output(utf8)); err != nil {
+	if err := s.output(utf8); err != nil {
 		fmt.Fprintf(out, "[ssmagent: the console does not take UTF-8, so programs may print other letters: %v]\r\n", err)
 	}
 	if err := s.listenTo(); err != nil {
 		fmt.Fprintf(out, "[ssmagent: Ctrl-C may be ignored: %v]\r\n", err)
 	}
-	p, err := s.start(proc.Spec{Path: path, CommandLine: line, Env: os.Environ(), Stdin: in, Stdout: out, Stderr: out})
+	p.Stdin, p.Stdout, p.Stderr = in, out, out
+	return s.run(p)
+}
+
+func (s settings) run(p proc.Spec) (int, error) {
+	running, err := s.start(p)
 	if err != nil {
 		return 0, err
 	}
-	state, err := p.Wait(context.Background())
+	state, err := running.Wait(context.Background())
 	if err != nil {
-		return 0, fmt.Errorf("wait for %s: %w", path, err)
+		return 0, fmt.Errorf("wait for %s: %w", p.Path, err)
 	}
 	return state.Code, nil
 }

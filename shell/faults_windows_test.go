@@ -61,7 +61,7 @@ func TestConsoleFaults(t *testing.T) { //nolint:paralleltest // it counts what t
 				return start(windows.ComposeCommandLine([]string{s.Path, "tree", "leaf"}), s)
 			}
 		}, "start"},
-		{"WaitForSingleObject", windows.ERROR_INVALID_HANDLE, func(c *calls, err error) { c.wait = func(windows.Handle) (uint32, error) { return 0, err } }, "wait for"},
+		{"WaitForSingleObject", windows.ERROR_INVALID_HANDLE, func(c *calls, err error) { c.wait = func(windows.Handle) (uint32, error) { return 0, err } }, "run "},
 		{"TerminateJobObject", windows.ERROR_ACCESS_DENIED, func(c *calls, err error) { c.empty = func(*job.Job, time.Duration) error { return err } }, "still run"},
 		{"a desktop", proc.ErrUnborn, func(c *calls, _ error) { c.wait = func(windows.Handle) (uint32, error) { return 0xC0000142, nil } }, "gets no window station and desktop"},
 	}
@@ -126,7 +126,6 @@ func TestAttendFaults(t *testing.T) {
 		{"nothing", func(*settings, error) {}, "", true},
 		{"CreateFile of CONIN$", failOpen("CONIN$"), "open the console to read", false},
 		{"CreateFile of CONOUT$", failOpen("CONOUT$"), "open the console to write", false},
-		{"SetConsoleCP", func(s *settings, err error) { s.input = func(uint32) error { return err } }, "does not take UTF-8", true},
 		{"SetConsoleOutputCP", func(s *settings, err error) { s.output = func(uint32) error { return err } }, "does not take UTF-8", true},
 		{"SetConsoleCtrlHandler", func(s *settings, err error) { s.listenTo = func() error { return err } }, "Ctrl-C may be ignored", true},
 		{"CreateProcess", func(s *settings, err error) {
@@ -139,14 +138,14 @@ func TestAttendFaults(t *testing.T) {
 			open: func(name string) (*os.File, error) {
 				return os.OpenFile(dir+`\`+strings.TrimSuffix(name, "$"), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 			},
-			input: func(uint32) error { return nil }, output: func(uint32) error { return nil }, listenTo: func() error { return nil },
+			output: func(uint32) error { return nil }, listenTo: func() error { return nil },
 			start: func(s proc.Spec) (proc.Process, error) {
 				started = s.Path == "path" && s.CommandLine == "a line" && s.Stdin != nil && s.Stdout != nil && s.Stderr == s.Stdout
 				return proc.Start(proc.Spec{Path: os.Args[0], Args: []string{"program", "exit", "42"}, Env: []string{"SSMAGENT_SHELLTEST=1", "SYSTEMROOT=" + os.Getenv("SYSTEMROOT")}})
 			},
 		}
 		tc.fail(&sys, windows.ERROR_INVALID_HANDLE)
-		code, err := sys.attend("path", "a line")
+		code, err := sys.onConsole(proc.Spec{Path: "path", CommandLine: "a line"})
 		shown, _ := os.ReadFile(dir + `\CONOUT`)
 		told := string(shown)
 		if err != nil {

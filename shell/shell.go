@@ -51,8 +51,8 @@ type Spec struct {
 	// the end, and Write and Resize are the screen's.
 	Line *os.File
 	// Attendant is a program, with its first arguments, that ends up in Attend.
-	// On Windows it starts the program, since a console can be set up by what
-	// runs on it only. Nil: the console is as the system makes it.
+	// It starts the program, since a console can be set up only by what runs on
+	// it. Nil: the console is as the system makes it. Terminals of Unix need none.
 	Attendant []string
 	// Grace is the time between SIGHUP and SIGKILL, 0 for DefaultGrace.
 	Grace time.Duration
@@ -139,6 +139,13 @@ func Open(ctx context.Context, s Spec) (Terminal, error) {
 
 // AttendantName is what the program of Spec.Attendant is called.
 const AttendantName = "ssm-session-console"
+
+// Attended has s be started by attendant, a program as Spec.Attendant's, on the
+// pipes that s has. It is s where that is nil.
+func Attended(s proc.Spec, attendant []string) proc.Spec { return attended(s, attendant) }
+
+// Unborn is proc.Unborn that also knows what an attendant could not start.
+func Unborn(s proc.State) error { return unborn(s) }
 
 // Attend is the program of Spec.Attendant, with the arguments that it got
 // behind its first ones: it starts a terminal's program on the console that it

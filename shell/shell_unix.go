@@ -37,6 +37,10 @@ type terminal struct {
 	closeErr  error
 }
 
+func attended(s proc.Spec, _ []string) proc.Spec { return s }
+
+func unborn(s proc.State) error { return proc.Unborn(s) }
+
 // attend: terminals of Unix need none.
 func attend([]string) int {
 	fmt.Fprintf(os.Stderr, "%s: only Windows has consoles\n", AttendantName)

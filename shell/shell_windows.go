@@ -149,13 +149,11 @@ func (t *terminal) pump(console console, w *io.PipeWriter) {
 func (t *terminal) await() {
 	code, err := t.sys.wait(t.process)
 	t.state = proc.State{Code: int(code)}
-	switch {
-	case err != nil:
-		t.waitErr = fmt.Errorf("wait for %s: %w", t.spec.Path, err)
-	case code == notStarted && len(t.spec.Attendant) > 0:
-		t.waitErr = fmt.Errorf("start %s: %w: the terminal shows why", t.spec.Path, proc.ErrUnborn)
-	default:
-		t.waitErr = proc.Unborn(t.state)
+	if err == nil {
+		err = unborn(t.state)
+	}
+	if err != nil {
+		t.waitErr = fmt.Errorf("run %s: %w", t.spec.Path, err)
 	}
 	close(t.ended)
 	t.printing.awaitQuiet(quiet)

@@ -41,9 +41,14 @@ func TestMain(m *testing.M) {
 // program is what runs on the console. Wine attaches it, but hands it no
 // standard files: it opens the console by name, which is the same on Windows.
 func program() int {
-	if os.Args[1] == "exit" { // of no use for a console
+	switch os.Args[1] { // those of no use for a console
+	case "exit":
 		code, _ := strconv.Atoi(os.Args[2])
 		return code
+	case "copy":
+		fmt.Print(strings.Join(os.Args[2:], "|") + "|")
+		_, _ = io.Copy(os.Stdout, os.Stdin)
+		return 0
 	}
 	in, err := os.OpenFile("CONIN$", os.O_RDWR, 0)
 	if err != nil {
@@ -73,9 +78,8 @@ func program() int {
 			fmt.Fprintf(out, "line %06d\n", i)
 		}
 	case "settings":
-		in, _ := windows.GetConsoleCP()
 		o, _ := windows.GetConsoleOutputCP()
-		fmt.Fprintf(out, "code pages %d %d, Ctrl-C ignored %t\n", in, o, windows.RtlGetCurrentPeb().ProcessParameters.ConsoleFlags&1 != 0)
+		fmt.Fprintf(out, "code page %d, Ctrl-C ignored %t\n", o, windows.RtlGetCurrentPeb().ProcessParameters.ConsoleFlags&1 != 0)
 	case "bytes": // as programs print that know no consoles
 		var n uint32
 		if err := windows.WriteFile(windows.Handle(out.Fd()), []byte("grüße 日本\r\n"), &n, nil); err != nil {
@@ -343,7 +347,7 @@ func TestConsoleSettings(t *testing.T) {
 	if ok, _, err := windows.NewLazySystemDLL("kernel32.dll").NewProc("SetConsoleCtrlHandler").Call(0, 1); ok == 0 {
 		t.Fatal(err)
 	}
-	for want, with := range map[string][]string{"Ctrl-C ignored true": nil, "code pages 65001 65001, Ctrl-C ignored false": attendant(t)} {
+	for want, with := range map[string][]string{"Ctrl-C ignored true": nil, "code page 65001, Ctrl-C ignored false": attendant(t)} {
 		term := open(t, shell.Spec{Args: []string{"settings"}, Attendant: with})
 		if s := rest(t, term); !strings.Contains(s, want) {
 			t.Errorf("it printed %q, want %q", s, want)
@@ -399,6 +403,60 @@ func TestConsoleCmd(t *testing.T) {
 	}
 	if c := code(t, term); c != 7 {
 		t.Errorf("exit code %d", c)
+	}
+}
+
+// TestAttendedPipes: a program on pipes is begun by an attendant, too, and what
+// it prints, how it ends and that it could not be started come past it.
+func TestAttendedPipes(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := t.TempDir() + `\text.exe`
+	if err := os.WriteFile(text, []byte("no program"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		path string
+		args []string
+		want string
+		code int
+	}{
+		{self, []string{"program", "exit", "42"}, "", 42},
+		{self, []string{"program", "copy", "two  words", `a "quote"`}, `two  words|a "quote"|typed`, 0},
+		{text, []string{"text"}, "[ssmagent: start", -1},
+	} {
+		in, theirIn, err := proc.PipeTo()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, theirOut, err := proc.PipeFrom()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := proc.Start(shell.Attended(proc.Spec{Path: tc.path, Args: tc.args, Group: true, Stdin: theirIn, Stdout: theirOut, Stderr: theirOut,
+			Env: []string{role + "=1", "SYSTEMROOT=" + os.Getenv("SYSTEMROOT")}}, attendant(t)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, werr := in.Write([]byte("typed"))
+		if err := errors.Join(theirIn.Close(), theirOut.Close(), in.Close()); err != nil {
+			t.Error(err)
+		}
+		printed := rest(t, out)
+		s, err := p.Wait(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if unborn := shell.Unborn(s); (unborn != nil) != (tc.code < 0) || unborn != nil && !errors.Is(unborn, proc.ErrUnborn) || unborn == nil && s.Code != tc.code {
+			t.Errorf("%s: %+v, %v", tc.args, s, unborn)
+		}
+		if !strings.Contains(printed, tc.want) || tc.want == "" && printed != "" {
+			t.Errorf("%s: it printed %q (%v)", tc.args, printed, werr)
+		}
+		_ = out.Close()
 	}
 }
 

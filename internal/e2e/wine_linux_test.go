@@ -29,45 +29,44 @@ func newWine(t *testing.T) wine {
 }
 
 // windows is our program name in the machine.
-func (m wine) windows(name string, args ...string) *program {
-	m.t.Helper()
-	line := []string{"WINEDEBUG=-all", "WINEPREFIX=" + m.prefix, "wine", filepath.Join(os.Getenv("SSMAGENT_WINDOWS"), name)}
-	return startAs(m.t, exec.Command("env", append(line, args...)...))
+func (w wine) windows(name string, args ...string) *program {
+	w.t.Helper()
+	line := []string{"WINEDEBUG=-all", "WINEPREFIX=" + w.prefix, "wine", filepath.Join(os.Getenv("SSMAGENT_WINDOWS"), name)}
+	return startAs(w.t, exec.Command("env", append(line, args...)...))
 }
 
-// node registers the machine with p and starts its agent.
-func (m wine) node(p *plane) (id string, agent *program) {
-	m.t.Helper()
-	root, err := os.MkdirTemp(filepath.Join(m.prefix, "drive_c"), "node")
+// node registers the machine with p and starts its agent, below root.
+func (w wine) node(p *plane) (id, root string, agent *program) {
+	w.t.Helper()
+	root, err := os.MkdirTemp(filepath.Join(w.prefix, "drive_c"), "node")
 	if err != nil {
-		m.t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	inside := `C:\` + filepath.Base(root)
 	p.configureAt(filepath.Join(root, "Program Files", "Amazon", "SSM"), nil)
 	code, activation := p.activation(&ssm.CreateActivationInput{})
-	reg := m.windows("amazon-ssm-agent.exe", "-root", inside, "-register", "-code", code, "-id", activation, "-region", "us-east-1", "-y")
+	reg := w.windows("amazon-ssm-agent.exe", "-root", inside, "-register", "-code", code, "-id", activation, "-region", "us-east-1", "-y")
 	reg.line("Successfully registered")
 	reg.wait()
 	b, err := os.ReadFile(filepath.Join(root, "ProgramData", "Amazon", "SSM", "InstanceData", "registration"))
 	if err != nil {
-		m.t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	var r struct{ ManagedInstanceID string }
 	if err := json.Unmarshal(b, &r); err != nil {
-		m.t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	agent = m.windows("amazon-ssm-agent.exe", "-root", inside)
+	agent = w.windows("amazon-ssm-agent.exe", "-root", inside)
 	p.online(r.ManagedInstanceID)
-	return r.ManagedInstanceID, agent
+	return r.ManagedInstanceID, root, agent
 }
 
 // TestWineMainJob: a Windows agent registers with ssm-local on Linux, runs
 // commands by PowerShell as stock agents call it, and holds shells on consoles.
-func TestWineMainJob(t *testing.T) {
-	t.Parallel()
+func TestWineMainJob(t *testing.T) { //nolint:paralleltest // it looks for what is left of all sessions of the machine
 	w := newWine(t)
 	p := newPlane(t)
-	id, agent := w.node(p)
+	id, _, agent := w.node(p)
 	p.runsPowerShell(id, "exit 0", types.CommandInvocationStatusSuccess, 0)
 	p.runsPowerShell(id, "exit 17", types.CommandInvocationStatusFailed, 17)
 	p.sessionDocument("Profile", `{"schemaVersion":"1.0","description":"x","sessionType":"Standard_Stream","inputs":{"shellProfile":{"windows":"first\nsize","linux":"no"}}}`)
@@ -93,8 +92,8 @@ func TestWineMainJob(t *testing.T) {
 	pe = sit(t, p.stock(id, with(t, "AWS-StartInteractiveCommand", words)...), 132, 43)
 	pe.sees(`\["one-'two'"\]`)
 	pe.ends()
+	nothingOfSessions(t)
 	agent.kill()
-	eventually(t, "nothing of the sessions to be left", func() bool { return len(processes("powershell.exe"))+len(processes("conhost.exe")) == 0 })
 }
 
 // runsPowerShell runs a script whose last line is last, which the recording

@@ -103,7 +103,7 @@ type Process interface {
 	// KillGroup ends its process group (Windows: its job) at once.
 	KillGroup() error
 	// Signal tells its process group, or where it has none the process alone.
-	// Windows knows no signals: there it is Kill.
+	// Windows knows no signals: there it ends them.
 	Signal(s Signal) error
 	// Usage is CPU time used by it and its waited-for children, once ended.
 	Usage() time.Duration

@@ -284,7 +284,12 @@ func (p *process) KillGroup() error {
 }
 
 // Signal implements Process.
-func (p *process) Signal(Signal) error { return p.Kill() }
+func (p *process) Signal(Signal) error {
+	if p.job != nil {
+		return p.job.End()
+	}
+	return p.Kill()
+}
 
 func signalOf(string) (int, string) { return 0, "" }
 

@@ -64,8 +64,8 @@ func dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 func sessionTerminal(ctx context.Context, _ streams, _ []string) int {
 	debug.SetGCPercent(sessionGC)
 	runtime.GOMAXPROCS(sessionProcs)
-	return terminal.Main(ctx, terminal.Deps{In: quickio.File(pollable(os.Stdin)), Out: quickio.File(pollable(os.Stdout)), Open: shell.Open, Line: func() *os.File { return os.NewFile(3, "line") }, Attendant: attendant(),
-		System: terminal.System{Start: proc.Start, Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants}})
+	return terminal.Main(ctx, terminal.Deps{In: quickio.File(pollable(os.Stdin)), Out: quickio.File(pollable(os.Stdout)), Open: shell.Open, Line: func() *os.File { return os.NewFile(3, "line") },
+		System: terminal.System{Start: proc.Start, Subreaper: proc.BecomeSubreaper, KillDescendants: proc.KillDescendants, Attendant: attendant()}})
 }
 
 // sessionConsole is the hidden program that starts a session's on a console.

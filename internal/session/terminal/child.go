@@ -51,9 +51,8 @@ type Deps struct {
 	// Line is the file that the worker handed down beside the standard ones, the
 	// line of a terminal whose screen the worker has.
 	Line func() *os.File
-	// Attendant is what consoles are set up by; see shell.Spec.
-	Attendant []string
-	// System is for programs without a terminal.
+	// System is for programs without a terminal; its Attendant also for those on
+	// one.
 	System System
 }
 
@@ -74,7 +73,7 @@ func (d Deps) open(ctx context.Context, s Spec) (program, error) {
 	if s.Pipes != nil {
 		return d.openPipes(s, "")
 	}
-	o := shell.Spec{Path: s.Path, Args: s.Args, CommandLine: s.CommandLine, Env: s.Env, Dir: s.Dir, Rows: s.Rows, Cols: s.Cols, Attendant: d.Attendant}
+	o := shell.Spec{Path: s.Path, Args: s.Args, CommandLine: s.CommandLine, Env: s.Env, Dir: s.Dir, Rows: s.Rows, Cols: s.Cols, Attendant: d.System.Attendant}
 	if s.Line {
 		if d.Line == nil {
 			return nil, errFrame

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ssmagent/platform/proc"
+	"ssmagent/shell"
 )
 
 // After a program's end its pipes may be held open by what it left in the
@@ -42,6 +43,8 @@ type System struct {
 	// Subreaper and KillDescendants are proc's.
 	Subreaper       func() error
 	KillDescendants func(ctx context.Context, keep []proc.ID) error
+	// Attendant is what programs are begun by; see shell.Attended.
+	Attendant []string
 }
 
 // piped is a program on pipes.
@@ -91,7 +94,7 @@ func openPipes(sys System, s Spec) (_ *piped, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", s.Path, err)
 	}
-	if t.p, err = sys.Start(spec); err != nil {
+	if t.p, err = sys.Start(shell.Attended(spec, sys.Attendant)); err != nil {
 		return nil, err
 	}
 	closeAll([]*os.File{spec.Stdin, spec.Stdout})
@@ -114,7 +117,7 @@ func closeAll(files []*os.File) {
 
 func (t *piped) await() {
 	if t.state, t.err = t.p.Wait(context.Background()); t.err == nil {
-		t.err = proc.Unborn(t.state)
+		t.err = shell.Unborn(t.state)
 	}
 	for _, s := range []*source{t.out, t.errOut} {
 		if s != nil {

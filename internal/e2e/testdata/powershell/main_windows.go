@@ -1,7 +1,8 @@
 // Command powershell stands where Windows has PowerShell, for tests under wine:
 // it says how it was called and does next to nothing. A script that is a file
 // is printed; its line "exit N" is obeyed. Without arguments it talks on the
-// console, whose size it tells when asked for.
+// console, whose size it tells when asked for; with "exit" and
+// a number it hands on what it is given first.
 package main
 
 import (
@@ -26,6 +27,10 @@ func main() {
 	in, out := console("CONIN$", os.Stdin), console("CONOUT$", os.Stdout)
 	if len(args) > 0 {
 		fmt.Fprintf(out, "called with %q\n", args)
+		if args[0] == "exit" {
+			fmt.Fprintln(os.Stderr, "this is standard error")
+			_, _ = io.Copy(os.Stdout, os.Stdin)
+		}
 		code := exitCode(strings.Join(args, " "), 0)
 		for _, a := range args {
 			code = exitCode(a, code)
