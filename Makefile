@@ -13,7 +13,7 @@ SOURCES := cmd internal platform service shell users fingerprint installer
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: build run test test-unit test-e2e test-install test-windows bench bench-windows soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-windows-arm64 build-darwin build-darwin-386 build-darwin-arm64 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 package-win package-win-386 package-win-arm64 package-linux package-windows package-darwin package package-all pre-build checkstyle lint-all quick-test quick-integtest coverage build-release release get-tools clean help
+.PHONY: build run test test-unit test-e2e test-install test-windows bench bench-windows soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-windows-arm64 build-darwin build-darwin-386 build-darwin-arm64 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 package-tar package-tar-386 package-tar-arm package-tar-arm64 package-setup package-setup-386 package-setup-arm package-setup-arm64 package-key package-win package-win-386 package-win-arm64 package-linux package-windows package-darwin package package-all pre-build checkstyle lint-all quick-test quick-integtest coverage build-release release get-tools clean help
 
 build: build-$(HOST) ## build for this machine into bin/<os>_<arch>/ (build-all: for all of them)
 
@@ -31,11 +31,11 @@ build-darwin-386: ## macOS 386: fails, for Go has no such port any more
 build-all: build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-windows-arm64 build-darwin build-darwin-arm64 ## all of them
 
 build-darwin_%:
-	GOOS=darwin GOARCH=$* $(GOBUILD) -o $(BIN)/darwin_$*/amazon-ssm-agent ./cmd/amazon-ssm-agent
+	GOOS=darwin GOARCH=$* $(GOBUILD) -o $(BIN)/darwin_$*/ ./cmd/amazon-ssm-agent ./cmd/ssm-setup-cli
 	cd $(BIN)/darwin_$* && for l in $(LINKS); do ln -sf amazon-ssm-agent $$l; done
 
 build-linux_%:
-	GOOS=linux GOARCH=$* GOARM=6 $(GOBUILD) -o $(BIN)/linux_$*/amazon-ssm-agent ./cmd/amazon-ssm-agent
+	GOOS=linux GOARCH=$* GOARM=6 $(GOBUILD) -o $(BIN)/linux_$*/ ./cmd/amazon-ssm-agent ./cmd/ssm-setup-cli
 	cd $(BIN)/linux_$* && for l in $(LINKS); do ln -sf amazon-ssm-agent $$l; done
 
 # Packages: installer/pack is a module of its own, for what it needs is nobody
@@ -49,6 +49,11 @@ package-deb-arm64: package-deb_arm64 ## Debian package, arm64
 package-rpm: package-rpm_amd64 ## RPM, x86_64
 package-rpm-386: package-rpm_386 ## RPM, i386
 package-rpm-arm64: package-rpm_arm64 ## RPM, aarch64
+
+package-tar: package-tar_amd64 ## tarball with install.sh, amd64
+package-tar-386: package-tar_386 ## tarball with install.sh, 386
+package-tar-arm: package-tar_arm ## tarball with install.sh, arm
+package-tar-arm64: package-tar_arm64 ## tarball with install.sh, arm64
 
 PACKAGE = $(PACK) -arch $* -bin $(BIN)/linux_$* -version $(VERSION) -time $(EPOCH) $(if $(PACKAGE_KEY),-key $(PACKAGE_KEY))
 package-deb_%: build-linux_% $(PACK)
@@ -72,6 +77,19 @@ update-windows_%: package-win_%
 update-darwin_%: build-darwin_% $(PACK)
 	$(UPDATE) -platform darwin -bin $(BIN)/darwin_$* -out $(BIN)/darwin_$*/amazon-ssm-agent-darwin-$*.tar.gz
 
+package-tar_%: build-linux_% $(PACK)
+	$(PACKAGE) -format tar -out $(BIN)/linux_$*/amazon-ssm-agent-$(VERSION)-linux-$*.tar.gz
+
+package-setup: package-setup_amd64 ## ssm-setup-cli with the licences of what is linked into it, amd64
+package-setup-386: package-setup_386 ## ssm-setup-cli with its licences, 386
+package-setup-arm: package-setup_arm ## ssm-setup-cli with its licences, arm
+package-setup-arm64: package-setup_arm64 ## ssm-setup-cli with its licences, arm64
+package-setup_%: build-linux_% $(PACK)
+	$(PACKAGE) -format notices -out $(BIN)/linux_$*/ssm-setup-cli.copyright
+
+package-key: $(PACK) ## a key to sign packages with in PACKAGE_KEY=FILE; ssm-setup-cli trusts FILE.pub
+	$(PACK) -new-key $(or $(PACKAGE_KEY),$(error say where: make package-key PACKAGE_KEY=FILE))
+
 $(PACK): $(wildcard installer/pack/*.go) installer/pack/go.mod installer/pack/go.sum
 	cd installer/pack && go build -trimpath -buildvcs=false -o $@ .
 
@@ -80,7 +98,7 @@ $(PACK): $(wildcard installer/pack/*.go) installer/pack/go.mod installer/pack/go
 # the other names are files, which are one on this disk.
 build-windows_%: $(TOOLS)/go-winres
 	$(TOOLS)/go-winres make --in wix/resources.json --arch $* --out cmd/amazon-ssm-agent/rsrc --product-version $(VERSION) --file-version $(VERSION)
-	GOOS=windows GOARCH=$* $(GOBUILD) -o $(BIN)/windows_$*/ ./cmd/amazon-ssm-agent; rc=$$?; rm -f cmd/amazon-ssm-agent/rsrc_windows_$*.syso; exit $$rc
+	GOOS=windows GOARCH=$* $(GOBUILD) -o $(BIN)/windows_$*/ ./cmd/amazon-ssm-agent ./cmd/ssm-setup-cli; rc=$$?; rm -f cmd/amazon-ssm-agent/rsrc_windows_$*.syso; exit $$rc
 	cd $(BIN)/windows_$* && for l in ssm-cli ssm-local; do ln -f amazon-ssm-agent.exe $$l.exe; done
 
 # PACKAGE_CERT=FILE and PACKAGE_CERT_KEY=FILE (PEM) sign the program and the
@@ -111,22 +129,25 @@ test-unit: ## unit and property tests
 test-e2e: build ## real processes over real sockets, driven by other people's clients
 	scripts/need.sh asciinema aws node npm tmux ssh sshd ssh-keygen vi less top rsync ip unshare
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin $(TOOLS)/npm/node_modules
-	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m -skip '^Test(Install|PackageLife|PackageReadme|Wine)' ./internal/e2e/...
+	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m -skip '^Test(Install|Package(Life|Readme|Setup|Tarball)|Wine)' ./internal/e2e/...
 
 # The life of the packages needs two versions of them, and a Debian to live on.
-test-install: build package-deb package-rpm ## real accounts and sudo in a root of its own, packages on a real systemd; needs root
+test-install: build package-deb package-rpm package-tar ## real accounts and sudo in a root of its own, packages on a real systemd; needs root
 	scripts/need.sh aws debootstrap ip lintian nsenter rpm rpmlint systemd-nspawn unshare useradd visudo libnss-extrausers
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin
-	$(MAKE) --no-print-directory BIN=build/next VERSION=3.3.9001.0 package-deb package-rpm
+	mkdir -p build/packages && rm -f build/packages/key build/packages/key.pub
+	$(MAKE) --no-print-directory PACKAGE_KEY=build/packages/key package-key
+	$(MAKE) --no-print-directory BIN=build/next VERSION=3.3.9001.0 PACKAGE_KEY=build/packages/key package-deb package-rpm package-tar
 	lintian --allow-root --fail-on error,warning $(BIN)/$(HOST)/amazon-ssm-agent.deb
 	scripts/aside.sh rpmlint --config installer/rpm/rpmlint.toml --strict $(BIN)/$(HOST)/amazon-ssm-agent.rpm
 	scripts/debian-root.sh $(TOOLS)/debian-root
-	mkdir -p build/packages
 	for f in deb rpm; do cp $(BIN)/$(HOST)/amazon-ssm-agent.$$f build/packages/old.$$f && cp build/next/$(HOST)/amazon-ssm-agent.$$f build/packages/new.$$f || exit 1; done
+	cp $(BIN)/$(HOST)/amazon-ssm-agent-$(VERSION)-linux-*.tar.gz build/packages/old.tar.gz
+	for f in tar.gz tar.gz.asc; do cp build/next/$(HOST)/amazon-ssm-agent-3.3.9001.0-linux-*.$$f build/packages/new.$$f || exit 1; done
 	scripts/stock-package.sh build/packages
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) SSMAGENT_IMAGE=$(TOOLS)/debian-root go test -timeout 8m -run '^TestInstall' ./internal/e2e/
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) SSMAGENT_IMAGE=$(TOOLS)/debian-root SSMAGENT_PACKAGES=$(CURDIR)/build/packages \
-		go test -count=1 -timeout 8m -v -run '^TestPackage(Life|Readme)$$' -exec $(CURDIR)/scripts/netns.sh ./internal/e2e
+		go test -count=1 -timeout 8m -v -run '^TestPackage(Life|Readme|Setup|Tarball)$$' -exec $(CURDIR)/scripts/netns.sh ./internal/e2e
 
 test-windows: build $(PACK) $(TOOLS)/go-winres ## the tests of what asks Windows as Windows programs, and the main job, under wine in a network of its own
 	scripts/need.sh aws ip msibuild osslsigncode unshare wine wixl x86_64-w64-mingw32-gcc
@@ -170,8 +191,8 @@ fmt: ## format the sources
 	gofmt -w $(SOURCES)
 
 # The other words that the stock agent's makefile has.
-package: package-deb package-rpm package-win ## packages for amd64
-package-all: package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 package-win package-win-386 package-win-arm64 ## packages for every architecture
+package: package-deb package-rpm package-tar package-setup package-win ## packages for amd64
+package-all: package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 package-tar package-tar-386 package-tar-arm package-tar-arm64 package-setup package-setup-386 package-setup-arm package-setup-arm64 package-win package-win-386 package-win-arm64 ## packages for every architecture
 pre-build: ## make the scripts executable
 	chmod +x scripts/*.sh installer/deb/p* installer/*/*.sh .ci/run
 checkstyle: ## gofmt and vet

@@ -26,6 +26,16 @@ func (o options) copyright() ([]byte, error) {
 	return append([]byte(license), b...), err
 }
 
+// setupNotices writes the text that belongs beside ssm-setup-cli, which is handed
+// on by itself.
+func (o options) setupNotices(string) error {
+	b, err := o.notices("ssm-setup-cli")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(o.out, append([]byte(license), b...), 0o644)
+}
+
 // notices has the licences of everything that is linked into the program, which
 // they ask to come with it. A module without one is an error.
 func (o options) notices(program string) ([]byte, error) {

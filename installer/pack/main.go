@@ -1,5 +1,5 @@
 // Command pack makes the packages of ssmagent from built programs, the same
-// bytes each time: deb and rpm for Linux, msi and zip for Windows, and archives
+// bytes each time: deb, rpm and a tarball for Linux, msi and zip for Windows, and archives
 // that updaters take.
 //
 //	pack -format deb -arch amd64 -bin bin/linux_amd64 -version 3.3.9000.0 -time 1700000000 -out FILE
@@ -7,7 +7,8 @@
 // It runs in the repository's root. With -key FILE a package for Linux is signed
 // with that OpenPGP secret key, and with -cert FILE as well the program and
 // package for Windows with that certificate and its key; the key's passphrase is
-// in PACKAGE_KEY_PASSPHRASE. An msi needs wixl and msitools, signing osslsigncode.
+// in PACKAGE_KEY_PASSPHRASE. -new-key FILE makes an OpenPGP key, and FILE.pub
+// with its public half. An msi needs wixl and msitools, signing osslsigncode.
 package main
 
 import (
@@ -28,7 +29,7 @@ import (
 
 func main() {
 	var o options
-	flag.StringVar(&o.format, "format", "", "deb, rpm, msi, zip or update")
+	flag.StringVar(&o.format, "format", "", "deb, rpm, tar, msi, zip, update, or notices (the licences of ssm-setup-cli)")
 	flag.StringVar(&o.platform, "platform", "", "of an update: linux, ubuntu or darwin")
 	flag.StringVar(&o.arch, "arch", "", "GOARCH of the programs: amd64, 386, arm, arm64")
 	flag.StringVar(&o.bin, "bin", "", "folder of the built program")
@@ -38,9 +39,14 @@ func main() {
 	flag.StringVar(&o.cert, "cert", "", "certificate to sign with for Windows, and those between it and its root")
 	flag.StringVar(&o.stampedBy, "timestamp", "", "URL of the service that stamps the time of a signature for Windows")
 	at := flag.Int64("time", 0, "time of the files in the package, seconds since 1970")
+	newKey := flag.String("new-key", "", "make an OpenPGP secret key in this file, and do nothing else")
 	flag.Parse()
 	o.time = time.Unix(*at, 0).UTC()
-	if err := o.run(); err != nil {
+	run := o.run
+	if *newKey != "" {
+		run = func() error { return makeKey(*newKey) }
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "pack:", err)
 		os.Exit(1)
 	}
@@ -63,10 +69,10 @@ const (
 var links = []string{"ssm-cli", "ssm-document-worker", "ssm-local", "ssm-session-worker"}
 
 func (o options) run() error {
-	kinds := map[string]func(scratch string) error{"deb": o.linux, "rpm": o.linux, "msi": o.msi, "zip": o.zip, "update": o.update}
+	kinds := map[string]func(scratch string) error{"deb": o.linux, "rpm": o.linux, "tar": o.tarball, "notices": o.setupNotices, "msi": o.msi, "zip": o.zip, "update": o.update}
 	kind := kinds[o.format]
 	if o.bin == "" || o.arch == "" || o.version == "" || o.out == "" || kind == nil {
-		return errors.New("-format deb|rpm|msi|zip|update, -arch, -bin, -version and -out are needed")
+		return errors.New("-format deb|rpm|tar|msi|zip|update|notices, -arch, -bin, -version and -out are needed")
 	}
 	scratch, err := os.MkdirTemp("", "pack")
 	if err != nil {

@@ -21,7 +21,7 @@ func module() Rules {
 			{"internal/wire/frame", "internal/wire/mgs", "internal/wire/mds", "internal/wire/ssm", "internal/wire/doc",
 				"internal/clock", "internal/fsys", "internal/sigv4", "platform", "platform/proc", "platform/ipc", "platform/quickio", "platform/reboot", "platform/watch", "platform/network",
 				"service", "fingerprint", "platform/tty", "internal/arch", "internal/environ", "internal/words", "internal/mux", "internal/session/destination",
-				"internal/seal",
+				"internal/seal", "internal/signature",
 				"internal/logbook", "platform/journal",
 				"internal/wire/s3", "internal/wire/logs", "internal/wire/manifest", "internal/archive", "platform/distro", "platform/software", "platform/proxy", "platform/dpapi"},
 			// 1: pure logic over the words, and the seams above a seam
@@ -48,7 +48,7 @@ func module() Rules {
 				"internal/step/applications", "internal/step/psmodule", "internal/step/cloudwatch"},
 			// 4: flows
 			{"internal/diagnostics", "internal/worker", "internal/session/worker", "internal/command", "internal/predecessor", "internal/offline", "internal/localapi", "internal/session", "internal/controlplane/commands",
-				"internal/services",
+				"internal/services", "internal/setup",
 				"internal/controlplane/sessions", "internal/client", "internal/controlplane/s3", "internal/operator"},
 			// 5: the rims
 			{"internal/agent", "internal/controlplane/gateway",

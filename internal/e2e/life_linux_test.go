@@ -44,10 +44,7 @@ type life struct {
 // TestPackageLife is the life of each kind of package on a real systemd: `make
 // test-install` makes what it needs.
 func TestPackageLife(t *testing.T) {
-	image, packages := os.Getenv("SSMAGENT_IMAGE"), os.Getenv("SSMAGENT_PACKAGES")
-	if image == "" || packages == "" {
-		unable(t, "packages and a root for a container: run make test-install")
-	}
+	image, packages := made(t)
 	for name, f := range formats {
 		t.Run(name, func(t *testing.T) { // one after the other: they share the image
 			l := &life{format: f, t: t, p: newPlane(t), last: time.Now()}
@@ -64,6 +61,17 @@ func TestPackageLife(t *testing.T) {
 			l.goes()
 		})
 	}
+}
+
+// made are the root for a container and the packages that `make test-install`
+// makes.
+func made(t *testing.T) (image, packages string) {
+	t.Helper()
+	image, packages = os.Getenv("SSMAGENT_IMAGE"), os.Getenv("SSMAGENT_PACKAGES")
+	if image == "" || packages == "" {
+		unable(t, "packages and a root for a container: run make test-install")
+	}
+	return image, packages
 }
 
 // stage tells what was done and how long it took.
@@ -108,6 +116,15 @@ func (l *life) arrives() {
 	}
 	l.waits()
 	l.m.do("amazon-ssm-agent", "-register", "-code", code, "-id", id, "-region", "us-east-1", "-y")
+	l.id = l.registration()
+	l.version(oldVersion)
+	l.stays()
+	l.stage("registered, noticed, online")
+}
+
+// registration is the node that the machine is.
+func (l *life) registration() string {
+	l.t.Helper()
 	var reg struct{ ManagedInstanceID string }
 	b, err := os.ReadFile(filepath.Join(l.m.root(), "var/lib/amazon/ssm/registration"))
 	if err == nil {
@@ -116,10 +133,7 @@ func (l *life) arrives() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.id = reg.ManagedInstanceID
-	l.version(oldVersion)
-	l.stays()
-	l.stage("registered, noticed, online")
+	return reg.ManagedInstanceID
 }
 
 // serves runs a command and a shell by stock clients.
