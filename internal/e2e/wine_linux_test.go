@@ -38,14 +38,25 @@ func (w wine) windows(name string, args ...string) *program {
 // node registers the machine with p and starts its agent, below root.
 func (w wine) node(p *plane) (id, root string, agent *program) {
 	w.t.Helper()
+	id, root = w.registered(p, nil)
+	agent = w.windows("amazon-ssm-agent.exe", "-root", w.inside(root))
+	p.online(id)
+	return id, root, agent
+}
+
+// inside is how the machine calls a directory in its C:.
+func (w wine) inside(root string) string { return `C:\` + filepath.Base(root) }
+
+// registered registers the machine, below a root of its own, with p.
+func (w wine) registered(p *plane, settings map[string]any) (id, root string) {
+	w.t.Helper()
 	root, err := os.MkdirTemp(filepath.Join(w.prefix, "drive_c"), "node")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	inside := `C:\` + filepath.Base(root)
-	p.configureAt(filepath.Join(root, "Program Files", "Amazon", "SSM"), nil)
+	p.configureAt(filepath.Join(root, "Program Files", "Amazon", "SSM"), settings)
 	code, activation := p.activation(&ssm.CreateActivationInput{})
-	reg := w.windows("amazon-ssm-agent.exe", "-root", inside, "-register", "-code", code, "-id", activation, "-region", "us-east-1", "-y")
+	reg := w.windows("amazon-ssm-agent.exe", "-root", w.inside(root), "-register", "-code", code, "-id", activation, "-region", "us-east-1", "-y")
 	reg.line("Successfully registered")
 	reg.wait()
 	b, err := os.ReadFile(filepath.Join(root, "ProgramData", "Amazon", "SSM", "InstanceData", "registration"))
@@ -56,9 +67,7 @@ func (w wine) node(p *plane) (id, root string, agent *program) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		w.t.Fatal(err)
 	}
-	agent = w.windows("amazon-ssm-agent.exe", "-root", inside)
-	p.online(r.ManagedInstanceID)
-	return r.ManagedInstanceID, root, agent
+	return r.ManagedInstanceID, root
 }
 
 // TestWineMainJob: a Windows agent registers with ssm-local on Linux, runs

@@ -1,8 +1,8 @@
 // Command powershell stands where Windows has PowerShell, for tests under wine:
 // it says how it was called and does next to nothing. A script that is a file
 // is printed; its line "exit N" is obeyed. Without arguments it talks on the
-// console, whose size it tells when asked for; with "exit" and
-// a number it hands on what it is given first.
+// console, whose size it tells when asked for; with "exit" and a number it hands
+// on what it is given first. Under another program's name it stands for that one.
 package main
 
 import (
@@ -11,15 +11,24 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/windows"
 )
 
 func main() {
 	args := os.Args[1:]
+	if program := filepath.Base(os.Args[0]); !strings.HasPrefix(strings.ToLower(program), "powershell") {
+		os.Exit(other(program, args))
+	}
+	if len(args) == 1 && args[0] == sleeper {
+		<-time.After(time.Hour)
+	}
 	if i := slices.Index(args, "-f"); i >= 0 && i+1 < len(args) {
 		os.Exit(script(args[i+1], args[:i]))
 	}
@@ -62,9 +71,53 @@ func script(file string, before []string) int {
 	fmt.Fprintln(os.Stderr, "this is standard error")
 	code := 0
 	for line := range strings.Lines(string(text)) {
-		code = exitCode(strings.TrimSpace(line), code)
+		code = obey(file, strings.TrimSpace(line), code)
 	}
 	return code
+}
+
+// sleeper is the word by which this program does nothing for long.
+const sleeper = "ssmagent-sleeper"
+
+// obey does what a line of a script says, and has the code that it leaves.
+func obey(file, line string, code int) int {
+	switch line {
+	case "print-bytes": // no text in any code page that a terminal may have
+		_, _ = os.Stdout.Write([]byte{'<', 0x81, 0xff, '>'})
+	case "restart-once":
+		mark, err := os.OpenFile(file+".again", os.O_CREATE|os.O_EXCL, 0o600)
+		if err == nil {
+			_ = mark.Close()
+			return 3010
+		}
+	case "start-and-wait":
+		c := exec.Command(os.Args[0], sleeper)
+		if err := c.Start(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 92
+		}
+		fmt.Println("started")
+		_ = c.Wait()
+	}
+	return exitCode(line, code)
+}
+
+// other stands where another program is, under whose name this one runs: it
+// notes how it was called, and stays when that one would.
+func other(program string, args []string) int {
+	fmt.Printf("called with %q\n", args)
+	exe, err := os.Executable()
+	if err == nil {
+		err = os.WriteFile(exe+".noted", []byte(strings.Join(args, " ")+"\n"), 0o600)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 93
+	}
+	if strings.HasPrefix(program, "AWS.CloudWatch") {
+		<-time.After(time.Hour)
+	}
+	return 0
 }
 
 // exitCode is what a line says, code when it is about something else.
