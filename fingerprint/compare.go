@@ -63,19 +63,22 @@ func idOf(facts map[string]string) string {
 }
 
 func compare(saved, current map[string]string, threshold int, id string) Result {
-	r := Result{Changed: changed(saved, current), Total: len(current)}
-	if _, ok := current[Collector]; ok {
-		r.Total--
+	r := Result{Changed: changed(saved, current)}
+	for name := range current {
+		if !Mark(name) {
+			r.Total++
+		}
 	}
 	r.Matched = r.Total - len(r.Changed)
 	r.Percent = float32(r.Matched) / float32(max(r.Total, 1)) * 100 // in 32 bits, as the stock agent
-	other := current[Collector] != "" && saved[Collector] != current[Collector]
+	upgraded := saved[id] != current[id] && id == UUID && current[OtherUUID] != "" && saved[id] == current[OtherUUID]
+	other := current[Collector] != "" && saved[Collector] != current[Collector] || upgraded
 	switch {
 	case threshold == Disabled:
 		r.Decision, r.Similar, r.Rebase = ByDisabled, true, other
 	case len(saved) == 0 || len(current) == 0:
 		r.Decision = ByNoData
-	case saved[id] != current[id]:
+	case saved[id] != current[id] && !upgraded:
 		r.Decision = ByHardwareID
 	case other:
 		r.Decision, r.Similar, r.Rebase = ByCollector, true, true
@@ -92,7 +95,7 @@ func compare(saved, current map[string]string, threshold int, id string) Result 
 func changed(saved, current map[string]string) []string {
 	var out []string
 	for k, v := range current {
-		if old, ok := saved[k]; k != Collector && (!ok || old != v) {
+		if old, ok := saved[k]; !Mark(k) && (!ok || old != v) {
 			out = append(out, k)
 		}
 	}

@@ -40,7 +40,13 @@ const (
 	// Collector tells which version of the rules our own properties follow.
 	// It is no property of the machine and counts for nothing.
 	Collector = "ssmagent-collector"
+	// OtherUUID is what UUID was or will be on the other side of the version of
+	// Windows from which the stock agent asks another tool. It counts for nothing.
+	OtherUUID = "ssmagent-uuid-other"
 )
+
+// Mark says that name is no property of the machine.
+func Mark(name string) bool { return name == Collector || name == OtherUUID }
 
 // collectorVersion changes whenever a property of our own would come out
 // differently on the same machine.

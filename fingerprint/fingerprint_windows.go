@@ -22,10 +22,8 @@ func read(context.Context) (map[string]string, error) {
 	facts := map[string]string{}
 	id := smbiosFacts(firmwareTable(raw), facts)
 	v := windows.RtlGetVersion()
-	facts[UUID] = ""
-	if id != "" {
-		facts[UUID] = Digest([]byte(uuidOutput(id, usesCIM(v.MajorVersion, v.BuildNumber))))
-	}
+	cim := usesCIM(v.MajorVersion, v.BuildNumber)
+	facts[UUID], facts[OtherUUID] = uuidDigest(id, cim), uuidDigest(id, !cim)
 	facts[System] = digestFacts([]string{facts[System], machineGUID()})
 	facts[Disk] = digestFacts(disks())
 	return facts, nil

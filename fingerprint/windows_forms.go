@@ -31,6 +31,14 @@ func (q query) pipeline() string {
 // usesCIM says which tool the stock agent asks on a system of this version.
 func usesCIM(major, build uint32) bool { return major >= 10 && build >= 26040 }
 
+// uuidDigest is the value of UUID, empty on a machine without one.
+func uuidDigest(uuid string, cim bool) string {
+	if uuid == "" {
+		return ""
+	}
+	return Digest([]byte(uuidOutput(uuid, cim)))
+}
+
 // uuidOutput is what the tool prints for the UUID of the machine, so that its
 // digest can be had without running it.
 func uuidOutput(uuid string, cim bool) string {

@@ -45,7 +45,7 @@ func (n *wineNode) at(names ...string) string {
 func (n *wineNode) runs(document string, steps ...any) []outcome {
 	n.plane.t.Helper()
 	n.document(document, object("schemaVersion", "2.2", "mainSteps", steps))
-	return n.command(&node{id: n.id}, document, nil)
+	return n.plane.command(&node{id: n.id}, document, nil)
 }
 
 // standIn puts the recording program where another one would be.
@@ -59,7 +59,7 @@ func (n *wineNode) standIn(names ...string) (noted string) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		n.plane.t.Fatal(err)
 	}
-	if err := os.WriteFile(file, b, 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(file, b, 0o700); err != nil {
 		n.plane.t.Fatal(err)
 	}
 	return file + ".noted"

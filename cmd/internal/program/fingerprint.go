@@ -82,7 +82,7 @@ func liken(rec fingerprint.Record, now map[string]string, replaced bool) likenes
 		names = map[string]string{}
 	}
 	maps.Copy(names, now)
-	delete(names, fingerprint.Collector)
+	maps.DeleteFunc(names, func(name, _ string) bool { return fingerprint.Mark(name) })
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		_, compared := now[name]
 		l.Properties = append(l.Properties, property{Name: name, Registered: rec.HardwareHash[name], Now: now[name],

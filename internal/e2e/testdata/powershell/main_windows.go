@@ -91,8 +91,12 @@ func obey(file, line string, code int) int {
 			return 3010
 		}
 	case "start-and-wait":
-		c := exec.Command(os.Args[0], sleeper)
-		if err := c.Start(); err != nil {
+		exe, err := os.Executable()
+		c := exec.Command(exe, sleeper)
+		if err == nil {
+			err = c.Start()
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 92
 		}
