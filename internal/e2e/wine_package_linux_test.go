@@ -84,7 +84,7 @@ const notStarted = "ShellExecuteEx failed: Internal error"
 func (m wine) command(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	for try := 1; ; try++ {
-		out, err := exec.Command(os.Getenv("WINRUN"), args...).CombinedOutput() //nolint:gosec // a script of ours
+		out, err := exec.Command(os.Getenv("WINRUN"), args...).CombinedOutput()
 		if err == nil || try == 3 || !strings.Contains(string(out), notStarted) {
 			return string(out), err
 		}

@@ -21,10 +21,14 @@ import (
 	"ssmagent/internal/identity"
 	"ssmagent/internal/record/audit"
 	"ssmagent/internal/ssmclient"
+	"ssmagent/platform/proc"
 )
 
 // register is `amazon-ssm-agent -register`.
 func register(ctx context.Context, s streams, f *agentFlags) int {
+	if f.code != "" {
+		proc.ForgetArguments() // the code is among them
+	}
 	p, err := f.paths()
 	if err != nil {
 		s.failf("amazon-ssm-agent", "%v", err)
