@@ -103,8 +103,8 @@ func TestUpdateOfLinux(t *testing.T) {
 		{"no systemd", deb, nil, nil, []string{"SYSTEMD_DIR=/nowhere"}, 124, ""},
 		{"too few words", deb, nil, []string{"register-managed-instance", "code"}, nil, 1, ""},
 		{"another word", deb, nil, []string{"register", "code", "id", "eu-west-1"}, nil, 1, ""},
-		{"registered", deb, map[string]string{"dpkg-deb": debVersion, "dpkg": "", "amazon-ssm-agent": "", "systemctl": ""}, register, nil, 0, "systemctl restart amazon-ssm-agent.service"},
-		{"not registered", deb, map[string]string{"dpkg-deb": debVersion, "dpkg": "", "amazon-ssm-agent": "exit 1"}, register, nil, 1, "amazon-ssm-agent -register -code code -id id -region eu-west-1"},
+		{"registered", deb, map[string]string{"dpkg-deb": debVersion, "dpkg": "", "amazon-ssm-agent": `[ "$(cat)" = code ]`, "systemctl": ""}, register, nil, 0, "systemctl restart amazon-ssm-agent.service"},
+		{"not registered", deb, map[string]string{"dpkg-deb": debVersion, "dpkg": "", "amazon-ssm-agent": "exit 1"}, register, nil, 1, "amazon-ssm-agent -register -code-file - -id id -region eu-west-1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -159,7 +159,7 @@ func TestLifeOnMacOS(t *testing.T) {
 	expect("install.sh", []string{"launchctl load " + plist})
 	config := filepath.Join(b.root, "opt/aws/ssm/amazon-ssm-agent.json")
 	b.write(config, "{}")
-	expect("install.sh", []string{"launchctl unload " + plist, "amazon-ssm-agent -register -code code -id id -region eu-west-1", "launchctl load " + plist},
+	expect("install.sh", []string{"launchctl unload " + plist, "amazon-ssm-agent -register -code-file - -id id -region eu-west-1", "launchctl load " + plist},
 		"register-managed-instance", "code", "id", "eu-west-1")
 	for file, mode := range map[string]fs.FileMode{
 		"opt/aws/ssm/bin/amazon-ssm-agent": 0o755, "opt/aws/ssm/bin/ssm-cli": 0o755, "opt/aws/ssm/amazon-ssm-agent.json.template": 0o644,

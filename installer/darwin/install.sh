@@ -41,6 +41,6 @@ place NOTICE.txt "$root/opt/aws/ssm" 0644
 place $job.plist "$(dirname "$plist")" 0644
 
 if [ $# -eq 4 ]; then
-	"$bin/$name" -register -code "$2" -id "$3" -region "$4" || fail 1 "the agent is installed, but the machine is not registered: run $bin/$name -register, and then launchctl load $plist"
+	printf %s "$2" | "$bin/$name" -register -code-file - -id "$3" -region "$4" || fail 1 "the agent is installed, but the machine is not registered: run $bin/$name -register, and then launchctl load $plist"
 fi
 launchctl load "$plist" || fail 125 "launchd does not take $plist"

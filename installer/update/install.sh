@@ -38,6 +38,6 @@ else
 fi
 
 if [ $# -eq 4 ]; then
-	$name -register -code "$2" -id "$3" -region "$4" || fail 1 "the package is installed, but the machine is not registered: run $name -register"
+	printf %s "$2" | $name -register -code-file - -id "$3" -region "$4" || fail 1 "the package is installed, but the machine is not registered: run $name -register"
 	systemctl restart $name.service || fail 1 "the machine is registered, but $name does not start: systemctl status $name says why"
 fi
