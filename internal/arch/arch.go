@@ -5,6 +5,7 @@ package arch
 import (
 	"fmt"
 	"go/ast"
+	"go/build/constraint"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -103,9 +104,23 @@ func (c *checker) file(name, rel string) error {
 	}
 	if core && osFile(base) && !(test && slices.Contains(c.rules.Drivers, dir)) {
 		c.fault("os-file", rel, "the core has no file for one system: move it to a seam")
+	} else if core && constrained(f) {
+		c.fault("os-file", rel, "the core has no file with a build constraint: move it to a seam")
 	}
 	c.body(f, rel, core, test)
 	return nil
+}
+
+// constrained says whether a file is built on some systems only.
+func constrained(f *ast.File) bool {
+	for _, group := range f.Comments {
+		for _, line := range group.List {
+			if line.Pos() < f.Package && constraint.IsGoBuild(line.Text) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (c *checker) imports(f *ast.File, dir, rel string) {
