@@ -8,10 +8,13 @@ go test -timeout 4m -exec "$WINRUN" ./platform/... ./fingerprint ./service ./she
 	./internal/step/artifact ./internal/step/applications ./internal/step/psmodule ./internal/step/cloudwatch
 # Wine has no accounts that other processes see: a library that records what it
 # is told takes the place of its own, for the package that is about them.
+export SSMAGENT_WINDOWS_RECORDER="$PWD/build/_wine/recorder"
+mkdir -p "$SSMAGENT_WINDOWS_RECORDER"
+x86_64-w64-mingw32-gcc -shared -s -O1 -Wall -Wextra -Werror -o "$SSMAGENT_WINDOWS_RECORDER/netapi32.dll" \
+	users/testdata/recorder/recorder.c users/testdata/recorder/recorder.def -ladvapi32
 system=$WINEPREFIX/drive_c/windows/system32
 mv "$system/netapi32.dll" "$system/netapi32.wine"
-x86_64-w64-mingw32-gcc -shared -s -O1 -Wall -Wextra -Werror -o "$system/netapi32.dll" \
-	users/testdata/recorder/recorder.c users/testdata/recorder/recorder.def -ladvapi32
+cp "$SSMAGENT_WINDOWS_RECORDER/netapi32.dll" "$system/netapi32.dll"
 WINEDLLOVERRIDES="netapi32=n;$WINEDLLOVERRIDES" go test -timeout 4m -exec "$WINRUN" ./users
 mv "$system/netapi32.wine" "$system/netapi32.dll"
 # Two versions as they get shipped, but for wine; test-windows-package.sh takes them, too.
@@ -20,6 +23,8 @@ for version in 0 1; do
 done
 export SSMAGENT_WINDOWS_PACKAGES="$PWD/build/_wine/packages" SSMAGENT_WINDOWS="$PWD/build/_wine/packages/0/windows_amd64"
 go build -o "$SSMAGENT_WINDOWS/" ./internal/e2e/testdata/powershell
+# An agent that asks the recording library for log-ons, too.
+go build -tags recorder -o "$SSMAGENT_WINDOWS_RECORDER/" ./cmd/amazon-ssm-agent
 # Not in place: the prefix shares its files with the template.
 powershell=$WINEPREFIX/drive_c/windows/system32/WindowsPowerShell/v1.0/powershell.exe
 rm -f "$powershell"

@@ -7,7 +7,8 @@
 # `go test -exec`.
 #
 # The prefix is a copy of build/_wine/template, which is made when it is not
-# there or when this file or wineshim has changed.
+# there or when this file or wineshim has changed. `wine.sh -machine PREFIX` makes
+# one more copy, in an empty folder beside it, for tests inside.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 wine=$here/build/_wine # Go looks for packages in no directory with such a name
@@ -33,6 +34,19 @@ template() {
 	cp "$wine/stamp.new" "$wine/stamp"
 }
 
+# machine copies the template to a prefix. Files that nobody writes in place are
+# shared with it.
+machine() {
+	cp -al "$wine/template/." "$1/"
+	for file in "$1"/*.reg "$1"/.update-timestamp; do
+		[ ! -f "$file" ] || { cp -p "$file" "$file.own" && mv "$file.own" "$file"; }
+	done
+}
+
+if [ "${1:-}" = -machine ]; then
+	machine "$2"
+	exit
+fi
 if [ "${SSMAGENT_WINE:-}" != inside ]; then
 	mkdir -p "$wine"
 	# One at a time makes the template; each uses a copy of its own.
@@ -43,11 +57,7 @@ if [ "${SSMAGENT_WINE:-}" != inside ]; then
 	cmp -s "$wine/stamp.new" "$wine/stamp" || template
 	(cd "$here" && go run ./cmd/internal/wineshim -module "$wine/module")
 	prefix=$(mktemp -d "$wine/prefix.XXXXXX")
-	# Files that nobody writes in place are shared with the template.
-	cp -al "$wine/template/." "$prefix/"
-	for file in "$prefix"/*.reg "$prefix"/.update-timestamp; do
-		[ ! -f "$file" ] || { cp -p "$file" "$file.own" && mv "$file.own" "$file"; }
-	done
+	machine "$prefix"
 	exec 9>&-
 	# Below here nothing is outside any more: what still runs when the first
 	# process of the name space ends, ends with it.

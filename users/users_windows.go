@@ -22,16 +22,9 @@ type system struct {
 
 func thisSystem() system {
 	return system{
-		netapi: windows.NewLazySystemDLL("netapi32.dll"), advapi: windows.NewLazySystemDLL("advapi32.dll"),
+		netapi: windows.NewLazySystemDLL("netapi32.dll"), advapi: windows.NewLazySystemDLL(logonLibrary),
 		productKey: `SYSTEM\CurrentControlSet\Control\ProductOptions`, directoryService: "NTDS",
 	}
-}
-
-// switches: LocalSystem alone has all the privileges that it takes to give a
-// process the token of another account.
-func switches() bool {
-	u, err := windows.GetCurrentProcessToken().GetTokenUser()
-	return err == nil && u.User.Sid.IsWellKnown(windows.WinLocalSystemSid)
 }
 
 func (l *Local) self() (Account, error) {

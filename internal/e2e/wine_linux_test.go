@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,6 +18,8 @@ import (
 type wine struct {
 	t      *testing.T
 	prefix string
+	env    []string // of programs, besides
+	bin    string   // folder of our programs
 }
 
 // newWine finds the one that scripts/wine.sh has made, in which the tests run.
@@ -25,14 +28,14 @@ func newWine(t *testing.T) wine {
 	if os.Getenv("SSMAGENT_WINE") == "" {
 		unable(t, "wine around the tests: run `make test-windows`")
 	}
-	return wine{t, os.Getenv("WINEPREFIX")}
+	return wine{t: t, prefix: os.Getenv("WINEPREFIX"), bin: os.Getenv("SSMAGENT_WINDOWS")}
 }
 
 // windows is our program name in the machine.
 func (w wine) windows(name string, args ...string) *program {
 	w.t.Helper()
-	line := []string{"WINEDEBUG=-all", "WINEPREFIX=" + w.prefix, "wine", filepath.Join(os.Getenv("SSMAGENT_WINDOWS"), name)}
-	return startAs(w.t, exec.Command("env", append(line, args...)...))
+	line := slices.Concat(w.env, []string{"WINEDEBUG=-all", "WINEPREFIX=" + w.prefix, "wine", filepath.Join(w.bin, name)}, args)
+	return startAs(w.t, exec.Command("env", line...))
 }
 
 // node registers the machine with p and starts its agent, below root.
@@ -54,9 +57,15 @@ func (w wine) registered(p *plane, settings map[string]any) (id, root string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return w.register(p, root, settings, "-root", w.inside(root)), root
+}
+
+// register registers the machine, whose Windows folders are in root.
+func (w wine) register(p *plane, root string, settings map[string]any, flags ...string) (id string) {
+	w.t.Helper()
 	p.configureAt(filepath.Join(root, "Program Files", "Amazon", "SSM"), settings)
 	code, activation := p.activation(&ssm.CreateActivationInput{})
-	reg := w.windows("amazon-ssm-agent.exe", "-root", w.inside(root), "-register", "-code", code, "-id", activation, "-region", "us-east-1", "-y")
+	reg := w.windows("amazon-ssm-agent.exe", append(flags, "-register", "-code", code, "-id", activation, "-region", "us-east-1", "-y")...)
 	reg.line("Successfully registered")
 	reg.wait()
 	b, err := os.ReadFile(filepath.Join(root, "ProgramData", "Amazon", "SSM", "InstanceData", "registration"))
@@ -67,7 +76,7 @@ func (w wine) registered(p *plane, settings map[string]any) (id, root string) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		w.t.Fatal(err)
 	}
-	return r.ManagedInstanceID, root
+	return r.ManagedInstanceID
 }
 
 // TestWineMainJob: a Windows agent registers with ssm-local on Linux, runs
