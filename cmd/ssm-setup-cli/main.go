@@ -177,7 +177,21 @@ func httpClient(bundle, configFile string) (*http.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("certificates to trust: %s: %w", bundle, err)
 	}
-	return &http.Client{Transport: t}, nil
+	return &http.Client{Transport: t, CheckRedirect: secure}, nil
+}
+
+// maxHops is how many redirects are followed, as everywhere.
+const maxHops = 10
+
+// secure follows no redirect from https to anything that others can change.
+func secure(to *http.Request, via []*http.Request) error {
+	if len(via) >= maxHops {
+		return fmt.Errorf("%s: more than %d redirects", via[0].URL, maxHops)
+	}
+	if via[0].URL.Scheme == "https" && to.URL.Scheme != "https" {
+		return fmt.Errorf("%s leads to %s, which is not encrypted", via[0].URL.Host, to.URL)
+	}
+	return nil
 }
 
 // readFile reads a whole file of at most limit bytes.

@@ -34,6 +34,8 @@ type found struct {
 
 // fetch brings the package here and checks it.
 func (r run) fetch(ctx context.Context) (found, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
+	defer cancel()
 	keys, err := r.keys()
 	if err != nil {
 		return found{}, err

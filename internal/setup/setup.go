@@ -72,6 +72,7 @@ var ErrParameters = errors.New("Invalid parameters") //nolint:staticcheck // the
 
 // Time limits, of which the stock tool has shorter ones.
 const (
+	fetchWithin    = 30 * time.Minute
 	installWithin  = 5 * time.Minute
 	registerWithin = 2 * time.Minute
 	queryWithin    = 30 * time.Second
