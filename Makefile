@@ -153,7 +153,7 @@ test-windows: build $(PACK) $(TOOLS)/go-winres ## the tests of what asks Windows
 	scripts/need.sh aws ip msibuild osslsigncode unshare wine wixl x86_64-w64-mingw32-gcc
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) scripts/wine.sh scripts/test-windows.sh
-	for life in Refusals Life; do SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) scripts/wine.sh scripts/test-windows-package.sh TestWinePackage$$life || exit 1; done
+	for life in Refusals Life Setup; do SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) scripts/wine.sh scripts/test-windows-package.sh TestWinePackage$$life || exit 1; done
 	@grep '^|' docs/windows-evidence.md
 
 bench: build $(TOOLS)/session-manager-plugin ## timings and sizes of the real processes, into build/bench.json

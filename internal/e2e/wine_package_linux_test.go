@@ -298,6 +298,14 @@ func (m *setup) registers(t *testing.T, name string) (id string) {
 	t.Helper()
 	code, activation := m.p.activation(&ssm.CreateActivationInput{})
 	m.msiexec(t, msiDone, fmt.Sprintf(`/i C:\%s.msi CODE=%s ID=%s REGION=us-east-1`, name, code, activation))
+	id = m.registration(t)
+	m.p.online(id)
+	return id
+}
+
+// registration is the node that the machine is.
+func (m *setup) registration(t *testing.T) string {
+	t.Helper()
 	b, err := os.ReadFile(filepath.Join(m.path(dataFolder), "InstanceData", "registration"))
 	if err != nil {
 		t.Fatal(err)
@@ -306,7 +314,6 @@ func (m *setup) registers(t *testing.T, name string) (id string) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		t.Fatal(err)
 	}
-	m.p.online(r.ManagedInstanceID)
 	return r.ManagedInstanceID
 }
 
