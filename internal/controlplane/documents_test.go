@@ -302,7 +302,7 @@ func TestListDocuments(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const ownCommands = "AWS-ConfigureAWSPackage AWS-ConfigureDocker AWS-RunDockerAction AWS-RunDocument AWS-RunPowerShellScript AWS-RunRemoteScript AWS-RunShellScript"
+	const ownCommands = "AWS-ConfigureAWSPackage AWS-ConfigureCloudWatch AWS-ConfigureDocker AWS-InstallApplication AWS-InstallPowerShellModule AWS-JoinDirectoryServiceDomain AWS-RunDockerAction AWS-RunDocument AWS-RunPowerShellScript AWS-RunRemoteScript AWS-RunShellScript"
 	const ownSessions = "AWS-StartInteractiveCommand AWS-StartNonInteractiveCommand AWS-StartPortForwardingSession " +
 		"AWS-StartPortForwardingSessionToRemoteHost AWS-StartPortForwardingSessionToSocket AWS-StartSSHSession"
 	all := slices.Concat(strings.Fields(ownCommands), strings.Fields(ownSessions), []string{"Lab-One", "Lab-Two", "Shell"})
@@ -325,9 +325,9 @@ func TestListDocuments(t *testing.T) {
 	}{
 		{"Name", []string{"Lab-"}, "Lab-One Lab-Two"}, {"Name", []string{"Shell", "AWS-RunP"}, "AWS-RunPowerShellScript Shell"}, {"Name", []string{"x"}, ""},
 		{"Owner", []string{"Amazon"}, ownCommands + " " + ownSessions}, {"Owner", []string{"Self"}, "Lab-One Lab-Two Shell"}, {"Owner", []string{"ThirdParty"}, ""},
-		{"Owner", []string{"me"}, "ValidationException"}, {"PlatformTypes", []string{"Windows"}, "AWS-ConfigureAWSPackage AWS-ConfigureDocker AWS-RunDockerAction AWS-RunDocument AWS-RunPowerShellScript AWS-RunRemoteScript " + ownSessions + " Lab-Two Shell"},
+		{"Owner", []string{"me"}, "ValidationException"}, {"PlatformTypes", []string{"Windows"}, "AWS-ConfigureAWSPackage AWS-ConfigureCloudWatch AWS-ConfigureDocker AWS-InstallApplication AWS-InstallPowerShellModule AWS-JoinDirectoryServiceDomain AWS-RunDockerAction AWS-RunDocument AWS-RunPowerShellScript AWS-RunRemoteScript " + ownSessions + " Lab-Two Shell"},
 		{"PlatformTypes", []string{"BeOS"}, "ValidationException"}, {"DocumentType", []string{"Session"}, ownSessions + " Shell"}, {"TargetType", []string{"/AWS::EC2::Instance"}, "Lab-Two"},
-		{"SearchKeyword", []string{"POWER"}, "AWS-RunPowerShellScript"}, {"tag:site", []string{"lab"}, "Lab-One"}, {"tag:site", []string{"home"}, ""},
+		{"SearchKeyword", []string{"POWER"}, "AWS-InstallPowerShellModule AWS-RunPowerShellScript"}, {"tag:site", []string{"lab"}, "Lab-One"}, {"tag:site", []string{"home"}, ""},
 		{"Colour", []string{"red"}, "InvalidFilterKey"}, {"Name", nil, "ValidationException"},
 	} {
 		out, err := c.ListDocuments(t.Context(), &ssm.ListDocumentsInput{Filters: []types.DocumentKeyValuesFilter{{Key: &tc.key, Values: tc.values}}})

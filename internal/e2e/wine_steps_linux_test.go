@@ -310,7 +310,7 @@ func (n *wineNode) removesAndCalls() {
 	}
 	running := func() int { return len(processes("AWS.CloudWatch.exe")) }
 	eventually(t, "the program to run", func() bool { return running() > 0 })
-	expect(t, n.runs("Third", watchStep("Disabled")), outcome{"", "Success", "", 0})
+	expect(t, n.plane.command(&node{id: n.id}, "AWS-ConfigureCloudWatch", map[string]any{"status": []string{"Disabled"}}), outcome{"", "Success", "", 0})
 	eventually(t, "the program to be gone", func() bool { return running() == 0 })
 	if b, err := os.ReadFile(filepath.Join(filepath.Dir(noted), config)); err != nil || !bytes.Contains(b, []byte(`"IsEnabled": false`)) {
 		t.Errorf("%s %v", b, err)
