@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -64,13 +66,24 @@ func (o osFS) security() (*windows.SecurityAttributes, error) {
 	return sa, nil
 }
 
+// wide is a name for calls of Windows. From about 248 characters on they take
+// only one that says by a prefix that it is long, unless the system is newer than
+// Server 2016 and the runtime has asked it for more.
+func wide(name string) (*uint16, error) {
+	const longDir = 248
+	if len(name) >= longDir && filepath.IsAbs(name) && !strings.HasPrefix(name, `\\`) {
+		name = `\\?\` + filepath.Clean(name)
+	}
+	return windows.UTF16PtrFromString(name)
+}
+
 // OpenFile implements fsys.FS.
 func (o osFS) OpenFile(name string, flag int, _ fs.FileMode) (fsys.File, error) {
 	sa, err := o.security()
 	if err != nil {
 		return nil, pathError("open", name, err)
 	}
-	path, err := windows.UTF16PtrFromString(name)
+	path, err := wide(name)
 	if err != nil {
 		return nil, pathError("open", name, err)
 	}
@@ -163,7 +176,7 @@ func (o osFS) Mkdir(name string, _ fs.FileMode) error {
 	if err != nil {
 		return pathError("mkdir", name, err)
 	}
-	path, err := windows.UTF16PtrFromString(name)
+	path, err := wide(name)
 	if err != nil {
 		return pathError("mkdir", name, err)
 	}
@@ -175,11 +188,11 @@ func (o osFS) Mkdir(name string, _ fs.FileMode) error {
 
 // Rename implements fsys.FS. It returns once the change is on disk.
 func (osFS) Rename(oldname, newname string) error {
-	from, err := windows.UTF16PtrFromString(oldname)
+	from, err := wide(oldname)
 	if err != nil {
 		return pathError("rename", oldname, err)
 	}
-	to, err := windows.UTF16PtrFromString(newname)
+	to, err := wide(newname)
 	if err != nil {
 		return pathError("rename", newname, err)
 	}
