@@ -13,7 +13,7 @@ SOURCES := cmd internal platform service shell users fingerprint installer
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: build run test test-unit test-e2e test-install test-windows bench bench-windows soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-windows-arm64 build-darwin build-darwin-386 build-darwin-arm64 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 package-tar package-tar-386 package-tar-arm package-tar-arm64 package-setup package-setup-386 package-setup-arm package-setup-arm64 package-key package-win package-win-386 package-win-arm64 package-linux package-windows package-darwin package package-all pre-build checkstyle lint-all quick-test quick-integtest coverage build-release release get-tools clean help
+.PHONY: build run test test-unit test-e2e test-install test-arm64 test-windows bench bench-windows soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-windows-arm64 build-darwin build-darwin-386 build-darwin-arm64 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 package-tar package-tar-386 package-tar-arm package-tar-arm64 package-setup package-setup-386 package-setup-arm package-setup-arm64 package-key package-win package-win-386 package-win-arm64 package-linux package-windows package-darwin package package-all pre-build checkstyle lint-all quick-test quick-integtest coverage build-release release get-tools clean help
 
 build: build-$(HOST) ## build for this machine into bin/<os>_<arch>/ (build-all: for all of them)
 
@@ -121,7 +121,7 @@ run: build ## the main job on this machine, nothing outside ./.run changed (ONCE
 	exec bin/$(HOST)/ssm-local demo -root ./.run $(if $(ONCE),-once)
 
 test: ## everything that can run here; a table at the end names what could not
-	scripts/test.sh test-unit test-e2e test-install
+	scripts/test.sh test-unit test-e2e test-install test-arm64
 
 test-unit: ## unit and property tests
 	go test -timeout 4m $$(go list ./... | grep -v /e2e)
@@ -133,7 +133,7 @@ test-e2e: build ## real processes over real sockets, driven by other people's cl
 
 # The life of the packages needs two versions of them, and a Debian to live on.
 test-install: build package-deb package-rpm package-tar ## real accounts and sudo in a root of its own, packages on a real systemd; needs root
-	scripts/need.sh aws debootstrap ip lintian nsenter rpm rpmlint systemd-nspawn unshare useradd visudo libnss-extrausers
+	scripts/need.sh aws busybox debootstrap ip lintian nsenter rpm rpmlint systemd-nspawn unshare useradd visudo libnss-extrausers
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin
 	mkdir -p build/packages && rm -f build/packages/key build/packages/key.pub
 	$(MAKE) --no-print-directory PACKAGE_KEY=build/packages/key package-key
@@ -148,6 +148,14 @@ test-install: build package-deb package-rpm package-tar ## real accounts and sud
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) SSMAGENT_IMAGE=$(TOOLS)/debian-root go test -timeout 8m -run '^TestInstall' ./internal/e2e/
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) SSMAGENT_IMAGE=$(TOOLS)/debian-root SSMAGENT_PACKAGES=$(CURDIR)/build/packages \
 		go test -count=1 -timeout 8m -v -run '^TestPackage(Life|Readme|Setup|Tarball)$$' -exec $(CURDIR)/scripts/netns.sh ./internal/e2e
+
+# Left out are packages whose tests start themselves again, which an emulated
+# program cannot.
+ARM64 := ./fingerprint ./shell ./users ./platform ./platform/distro ./platform/ipc ./platform/journal ./platform/secfile ./platform/software \
+	./platform/tty ./platform/watch ./internal/fsys ./internal/seal ./internal/wire/frame
+test-arm64: ## tests of what asks the kernel or counts bytes, for arm64 in qemu's emulation
+	scripts/need.sh qemu-aarch64-static
+	GOARCH=arm64 go test -timeout 4m -exec qemu-aarch64-static $(ARM64)
 
 test-windows: build $(PACK) $(TOOLS)/go-winres ## the tests of what asks Windows as Windows programs, and the main job, under wine in a network of its own
 	scripts/need.sh aws ip msibuild osslsigncode unshare wine wixl x86_64-w64-mingw32-gcc

@@ -6,11 +6,13 @@ tools=$(cd "$(dirname "$0")/.." && pwd)/build/tools/debian
 package() {
 	case $1 in
 	aws) echo awscli ;;
+	busybox) echo busybox-static ;;
 	node) echo nodejs ;;
 	ssh | ssh-keygen) echo openssh-client ;;
 	sshd) echo openssh-server ;;
 	ip) echo iproute2 ;;
 	msibuild | msiinfo) echo msitools ;;
+	qemu-aarch64-static) echo qemu-user-static ;;
 	systemd-nspawn) echo systemd-container ;;
 	top) echo procps ;;
 	unshare | nsenter) echo util-linux ;;

@@ -180,6 +180,9 @@ func TestJudge(t *testing.T) {
 		{"channel", admin.Status{ChannelOpen: true, Heartbeat: admin.Heartbeat{Answered: ago(time.Hour)}}, admin.Online, true},
 		{"polls", admin.Status{Channel: "ec2messages", Heartbeat: admin.Heartbeat{Answered: ago(time.Minute)}}, admin.Polling, true},
 		{"lost the channel", admin.Status{Channel: "ssmmessages", Heartbeat: admin.Heartbeat{Answered: ago(11*time.Minute - 1)}}, admin.Reconnecting, true},
+		{"without pings", admin.Status{NoPings: true}, admin.Starting, false},
+		{"without pings, the channel", admin.Status{NoPings: true, Channel: "ssmmessages", ChannelOpen: true}, admin.Online, true},
+		{"without pings, lost the channel", admin.Status{NoPings: true, Channel: "ssmmessages"}, admin.Offline, false},
 		{"long ago", admin.Status{Channel: "ssmmessages", Heartbeat: admin.Heartbeat{Answered: ago(11 * time.Minute)}}, admin.Offline, false},
 	} {
 		if c.s.Judge(now, 5*time.Minute); c.s.State != c.want || c.s.Ready != c.ready {

@@ -44,6 +44,7 @@ type Status struct {
 	InstanceID, Region, Identity string
 
 	Heartbeat         Heartbeat
+	NoPings           bool   `json:",omitempty"` // nothing beats: the channel alone counts
 	Channel           string // "ssmmessages", "ec2messages" or not known yet
 	ChannelOpen       bool
 	ClockBehind       float64   // seconds that this machine's clock is behind the service's
@@ -79,6 +80,12 @@ func (s *Status) Judge(now time.Time, interval time.Duration) {
 	fresh := !h.Answered.IsZero() && now.Sub(h.Answered) < 2*interval+time.Minute
 	s.Why = h.Error
 	switch {
+	case s.NoPings && s.ChannelOpen:
+		s.State = Online
+	case s.NoPings && s.Channel == "":
+		s.State = Starting
+	case s.NoPings:
+		s.State = Offline
 	case h.Answered.IsZero() && h.Asked.IsZero():
 		s.State = Starting
 	case h.Answered.IsZero() && h.Refused:

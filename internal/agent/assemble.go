@@ -79,7 +79,7 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 	if err != nil {
 		return parts{}, err
 	}
-	polls, err := calls.polls()
+	polls, err := calls.polls(a.gatewayOnly(id))
 	if err != nil {
 		return parts{}, err
 	}
@@ -118,9 +118,10 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 		},
 	})
 	heart := admin.NewHeart(a.opt.Clock)
-	ping := a.pinger(ctx, api, id, channel)
-	ping.Told, ping.Reach = heart.Beat, reach
-	runs["channel"], runs["health ping"], runs["sessions"] = channel.Run, ping.Run, shells.Run
+	runs["channel"], runs["sessions"] = channel.Run, shells.Run
+	if !a.gatewayOnly(id) {
+		runs["health ping"] = a.pinger(ctx, api, id, channel, heart.Beat, reach).Run
+	}
 	runs["recordings"] = func(ctx context.Context) error { return a.sweep(ctx, filepath.Join(dir, "session", "sessions")) }
 	runs["network"] = func(ctx context.Context) error { return a.watchNetwork(ctx, reach) }
 	maps.Copy(runs, a.watch(watched{id: id, creds: creds, skew: skew, heart: heart, channel: channel, queue: queue, shells: shells, box: box, calls: calls}))
@@ -128,6 +129,12 @@ func (a *Agent) assemble(ctx context.Context, id identity.Identity, key *rsa.Pri
 		runs["credentials"] = keepFresh
 	}
 	return parts{outbox: box, audit: log, shells: shells, runs: runs, renew: a.renewer(id, filepath.Join(dir, "session"), queue, shells)}, nil
+}
+
+// gatewayOnly says whether nothing but the gateway is asked: in container mode,
+// as in stock agents, but for those whom the service lists by their pings.
+func (a *Agent) gatewayOnly(id identity.Identity) bool {
+	return a.cfg.Agent.ContainerMode && id.Type != config.OnPrem && id.Type != config.EC2
 }
 
 // zone is the availability zone of an EC2 instance and the zone's id.
@@ -144,12 +151,12 @@ func (a *Agent) zone(ctx context.Context, id identity.Identity) (name, zoneID st
 }
 
 // pinger tells the service that the node lives.
-func (a *Agent) pinger(ctx context.Context, api *ssmclient.Client, id identity.Identity, channel *control.Control) health.Pinger {
+func (a *Agent) pinger(ctx context.Context, api *ssmclient.Client, id identity.Identity, channel *control.Control, told func(error), reach *ssmclient.Reach) health.Pinger {
 	zone, zoneID := a.zone(ctx, id)
 	return health.Pinger{
 		Client: api, InstanceID: id.InstanceID, Zone: zone, ZoneID: zoneID, AgentName: a.cfg.Agent.Name, AgentVersion: a.cfg.Agent.Version,
 		Info: a.opt.Machine.Info, Channel: a.settled(ctx, channel), Interval: a.pingEvery(),
-		Clock: a.opt.Clock, Log: a.log,
+		Told: told, Reach: reach, Clock: a.opt.Clock, Log: a.log,
 	}
 }
 
@@ -276,8 +283,11 @@ func (c caller) client(service, prefix string) (*ssmclient.Client, error) {
 }
 
 // polls are the calls of ec2messages. The long poll has its own time-out and
-// repeats by itself.
-func (c caller) polls() (control.Caller, error) {
+// repeats by itself. nil: there are none.
+func (c caller) polls(none bool) (control.Caller, error) {
+	if none {
+		return nil, nil //nolint:nilnil // said above
+	}
 	answers, err := c.client(config.ServiceMDS, mds.TargetPrefix)
 	if err != nil {
 		return nil, err

@@ -82,7 +82,7 @@ func (w watched) status() admin.Status {
 	u, p := guard.Measure(), platform.Self()
 	s := admin.Status{
 		InstanceID: w.id.InstanceID, Region: w.id.Region, Identity: w.id.Type,
-		Heartbeat: w.heart.Last(), Channel: w.channel.Channel(), ChannelOpen: w.channel.Open(),
+		Heartbeat: w.heart.Last(), NoPings: w.calls.agent.gatewayOnly(w.id), Channel: w.channel.Channel(), ChannelOpen: w.channel.Open(),
 		ClockBehind: w.skew.Offset().Seconds(), Sessions: w.shells.Live(), Unsent: w.box.Len(),
 		Goroutines: u.Goroutines, HeapBytes: u.Heap, OpenFiles: p.Files, FileLimit: p.FileLimit, ResidentBytes: p.Resident,
 	}

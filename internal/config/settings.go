@@ -100,7 +100,7 @@ func agentRules() []rule {
 		{path: "Agent.ServiceDomain", effect: "the end of every host name that is not set as an endpoint"},
 		{path: "Agent.OrchestrationRootDir", effect: "name of the directory of commands"},
 		{path: "Agent.DownloadRootDir", effect: noEffect},
-		{path: "Agent.ContainerMode", effect: "the node is the ECS task, unless Identity.ConsumptionOrder says something else"},
+		{path: "Agent.ContainerMode", effect: "the node is the ECS task, unless Identity.ConsumptionOrder says something else; sessions have the agent's account; no pings and polls but of registered nodes and instances"},
 		{path: "Agent.SelfUpdate", effect: notYet + "the updater"},
 		{path: "Agent.SelfUpdateScheduleDay", low: 1, high: 7, effect: notYet + "the updater"},
 		{path: "Agent.TelemetryMetricsToCloudWatch", effect: "without effect: no telemetry is sent"},

@@ -69,7 +69,8 @@ type Options struct {
 	// Open opens the channel, its first message sent. An *ssmclient.Error of
 	// AccessDenied makes the node poll.
 	Open func(ctx context.Context) (Conn, error)
-	// Calls makes calls of ec2messages; *ssmclient.Client.
+	// Calls makes calls of ec2messages; *ssmclient.Client. nil: the gateway is
+	// the only way.
 	Calls  Caller
 	Outbox Outbox
 	Accept Accept
@@ -118,8 +119,10 @@ func New(o Options) *Control {
 func (c *Control) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { c.poll(ctx) })
-	wg.Go(func() { c.sendReplies(ctx) })
+	if c.opt.Calls != nil {
+		wg.Go(func() { c.poll(ctx) })
+		wg.Go(func() { c.sendReplies(ctx) })
+	}
 	c.keepOpen(ctx)
 	return nil
 }
@@ -154,6 +157,7 @@ func (c *Control) note(err error) {
 	switch {
 	case err == nil:
 		next = ChannelMGS
+	case c.opt.Calls == nil:
 	case c.channel == "" || ssmclient.Code(err) == ssmclient.AccessDenied:
 		next = ChannelMDS
 	}

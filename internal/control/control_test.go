@@ -40,12 +40,17 @@ func TestChoiceOfChannel(t *testing.T) {
 		{"opened, then denied", []error{nil, fmt.Errorf("create: %w", den)}, ChannelMDS},
 		{"denied at the start", []error{den}, ChannelMDS},
 	} {
-		c := New(Options{Log: slog.New(slog.DiscardHandler)})
+		c := New(Options{Calls: new(service), Log: slog.New(slog.DiscardHandler)})
+		only := New(Options{Log: slog.New(slog.DiscardHandler)})
 		for _, err := range tc.errs {
 			c.note(err)
+			only.note(err)
 		}
 		if got := c.Channel(); got != tc.want {
 			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
+		if got := only.Channel(); got == ChannelMDS {
+			t.Errorf("%s, with the gateway only: %q", tc.name, got)
 		}
 	}
 }

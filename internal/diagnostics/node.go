@@ -141,6 +141,9 @@ func (n Node) Heartbeat() Check {
 			return "", Skip("The agent is not running")
 		}
 		last := "never answered"
+		if s.NoPings {
+			last = "none in container mode"
+		}
 		if !s.Heartbeat.Answered.IsZero() {
 			last = fmt.Sprintf("answered %v ago", max(0, n.Now().Sub(s.Heartbeat.Answered)).Round(time.Second))
 		}

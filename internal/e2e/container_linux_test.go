@@ -31,6 +31,7 @@ type container struct {
 // image is what the README's Dockerfile makes, and what is in the folder that
 // its containers are started in.
 type image struct {
+	root         string // that it is made from
 	dir, volume  string
 	id           string // of the activation
 	instructions []string
@@ -40,7 +41,7 @@ type image struct {
 func (p *plane) image() *image {
 	p.t.Helper()
 	code, id := p.activation(&ssm.CreateActivationInput{})
-	i := &image{dir: p.t.TempDir(), volume: p.t.TempDir(), id: id}
+	i := &image{root: cmp.Or(os.Getenv("SSMAGENT_IMAGE"), "/"), dir: p.t.TempDir(), volume: p.t.TempDir(), id: id}
 	var settings map[string]any
 	blocks := readme(p.t, "Containers")
 	if err := json.Unmarshal([]byte(blocks[2]), &settings); err != nil {
@@ -77,7 +78,7 @@ func (p *plane) contain(i *image, command ...string) *container {
 	if len(command) == 0 {
 		command = imageSays(p.t, "CMD")[0]
 	}
-	args := append([]string{"--mount", "--pid", "--fork", "--kill-child", script, cmp.Or(os.Getenv("SSMAGENT_IMAGE"), "/")}, i.instructions...)
+	args := append([]string{"--mount", "--pid", "--fork", "--kill-child", script, i.root}, i.instructions...)
 	for _, word := range dockerRuns(p.t) {
 		switch name, to, _ := strings.Cut(word, ":"); {
 		case name == "node":
@@ -238,4 +239,76 @@ func TestInstallReadOnlyData(t *testing.T) {
 			t.Errorf("it ended with %v and said\n%s\nwant %q", c.err, c.output(), tc.want)
 		}
 	}
+}
+
+// TestInstallBusyBox has the agent on a root with nothing but BusyBox, as
+// Alpine's. Debian's BusyBox has no adduser: users' own tests have that part.
+func TestInstallBusyBox(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	i := p.image()
+	i.root = busyBox(t)
+	p.configureAt(i.dir, nil)
+	c := p.contain(i)
+	eventually(t, "a registration", func() bool { return i.node(t) != "" })
+	node := i.node(t)
+	p.online(node)
+	if got := p.invocation(p.send(node, "echo $((6*7)); busybox | head -n 1 | cut -d' ' -f1"), node); aws.ToString(got.StandardOutputContent) != "42\nBusyBox\n" {
+		t.Errorf("%s: %q %q", got.Status, aws.ToString(got.StandardOutputContent), aws.ToString(got.StandardErrorContent))
+	}
+	exec := func(args ...string) string {
+		out, _ := p.local(p.url, append([]string{"exec", node, "--"}, args...)...).CombinedOutput() // the text says it
+		return string(out)
+	}
+	if out := exec("id"); !strings.Contains(out, "put the account into the node's image") {
+		t.Errorf("on a root that cannot be written: %s", out)
+	}
+	c.stop()
+
+	for _, line := range [][2]string{{"passwd", "ssm-user:x:711:711::/tmp:/bin/sh\n"}, {"group", "ssm-user:x:711:\n"}} {
+		f, err := os.OpenFile(filepath.Join(i.root, "etc", line[0]), os.O_APPEND|os.O_WRONLY, 0)
+		if err == nil {
+			_, err = f.WriteString(line[1])
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c = p.contain(i)
+	c.line("control channel open")
+	if out := exec("sh", "-c", "id; pwd"); out != "uid=711(ssm-user) gid=711(ssm-user) groups=711(ssm-user)\n/tmp\n" {
+		t.Errorf("with an account of the image: %s", out)
+	}
+	c.stop()
+}
+
+// busyBox makes a root of it.
+func busyBox(t *testing.T) (root string) {
+	t.Helper()
+	b, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		unable(t, "busybox-static: run `make test-install`, which installs it")
+	}
+	root = t.TempDir()
+	for _, dir := range []string{"bin", "usr/bin", "etc", "proc", "sys", "dev"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range map[string]string{"bin/busybox": string(b), "etc/passwd": "root:x:0:0::/root:/bin/sh\n", "etc/group": "root:x:0:\n"} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	applets, err := exec.Command("/bin/busybox", "--list").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range strings.Fields(string(applets)) {
+		if err := os.Symlink("busybox", filepath.Join(root, "bin", name)); err != nil && !errors.Is(err, fs.ErrExist) {
+			t.Fatal(err)
+		}
+	}
+	return root
 }

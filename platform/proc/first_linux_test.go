@@ -61,14 +61,14 @@ func ownChildren() error {
 	for range 50 {
 		var exit *exec.ExitError
 		if err := exec.Command("/bin/sh", "-c", "(true &) & (exit 3) & exit 7").Run(); !errors.As(err, &exit) || exit.ExitCode() != 7 {
-			return fmt.Errorf("os/exec got %v, not code 7", err)
+			return fmt.Errorf("os/exec got %w, not code 7", err)
 		}
 		p, err := proc.Start(proc.Spec{Path: "/bin/sh", Args: []string{"sh", "-c", "(sleep 0 &) & exit 8"}, Env: os.Environ()})
 		if err != nil {
 			return err
 		}
 		if s, err := p.Wait(context.Background()); err != nil || s.Code != 8 {
-			return fmt.Errorf("proc.Start got %+v, %v, not code 8", s, err)
+			return fmt.Errorf("proc.Start got %+v, %w, not code 8", s, err)
 		}
 	}
 	return nil
@@ -91,7 +91,7 @@ func endChildren() error {
 		b := make([]byte, 100)
 		n, err := r.Read(b)
 		if err != nil {
-			return fmt.Errorf("%q, %v", said, err)
+			return fmt.Errorf("%q, %w", said, err)
 		}
 		said += string(b[:n])
 	}
@@ -102,10 +102,10 @@ func endChildren() error {
 	}
 	b, err := io.ReadAll(r)
 	if got := string(b); got != "child asked\norphan asked\n" || err != nil {
-		return fmt.Errorf("they said %q, %v", got, err)
+		return fmt.Errorf("they said %q, %w", got, err)
 	}
 	if s, err := p.Wait(ctx); err != nil || s.Code != 4 {
-		return fmt.Errorf("the child ended with %+v, %v", s, err)
+		return fmt.Errorf("the child ended with %+v, %w", s, err)
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ func (h handle) send(sig unix.Signal) (sent bool, err error) {
 // can have one of its own: it is used for this one child and then thrown away.
 func fork(s Spec, attr *syscall.ProcAttr) (int, error) {
 	if !s.UmaskSet {
-		return syscall.ForkExec(s.Path, s.Args, attr)
+		return forkExec(s, attr)
 	}
 	var pid int
 	var err error
@@ -86,9 +86,20 @@ func fork(s Spec, attr *syscall.ProcAttr) (int, error) {
 			return
 		}
 		unix.Umask(s.Umask & 0o777)
-		pid, err = syscall.ForkExec(s.Path, s.Args, attr)
+		pid, err = forkExec(s, attr)
 	}()
 	<-done
+	return pid, err
+}
+
+// forkExec does without a pidfd where none comes with the child: under an
+// emulator such as qemu's, which images of other architectures run in.
+func forkExec(s Spec, attr *syscall.ProcAttr) (int, error) {
+	pid, err := syscall.ForkExec(s.Path, s.Args, attr)
+	if errors.Is(err, unix.EINVAL) && attr.Sys.PidFD != nil {
+		attr.Sys.PidFD = nil
+		return syscall.ForkExec(s.Path, s.Args, attr)
+	}
 	return pid, err
 }
 

@@ -98,7 +98,7 @@ func printStatus(out io.Writer, st admin.Status, now time.Time) error {
 		{"State", state},
 		{"Node", fmt.Sprintf("%s in %s (%s)", st.InstanceID, st.Region, st.Identity)},
 		{"Agent", fmt.Sprintf("%s, process %d, up %s", st.Version, st.PID, span(now.Sub(st.Started)))},
-		{"Heartbeat", heartbeat(st.Heartbeat, now)},
+		{"Heartbeat", heartbeat(st, now)},
 		{"Channel", channel},
 		{"Clock", clockText(st.ClockBehind)},
 		{"Credentials", expiry(st.CredentialsExpire, now)},
@@ -118,7 +118,11 @@ func printStatus(out io.Writer, st admin.Status, now time.Time) error {
 // span is a duration without what nobody wants to know.
 func span(d time.Duration) string { return max(d, 0).Round(time.Second).String() }
 
-func heartbeat(h admin.Heartbeat, now time.Time) string {
+func heartbeat(st admin.Status, now time.Time) string {
+	if st.NoPings {
+		return "none in container mode"
+	}
+	h := st.Heartbeat
 	text := "never answered"
 	if !h.Answered.IsZero() {
 		text = fmt.Sprintf("answered %s ago (%s)", span(now.Sub(h.Answered)), when(h.Answered))
