@@ -104,6 +104,84 @@ func TestWineSequence(t *testing.T) {
 	}
 }
 
+// packMSI makes an MSI of the description in root.
+func packMSI(t *testing.T, root, arch, msi string, more ...string) (string, error) {
+	t.Helper()
+	pack, err := filepath.Abs("../../build/tools/pack")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(pack, append([]string{"-format", "msi", "-arch", arch, "-bin", filepath.Join(packages(t), "0", "windows_amd64"),
+		"-version", firstVersion, "-time", "1700000000", "-out", msi}, more...)...)
+	cmd.Dir = root
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// TestWineTables386: the MSI for 32 bits is one, and the same each time.
+func TestWineTables386(t *testing.T) {
+	t.Parallel()
+	first, second := filepath.Join(t.TempDir(), "agent.msi"), filepath.Join(t.TempDir(), "agent.msi")
+	for _, msi := range []string{first, second} {
+		if out, err := packMSI(t, "../..", "386", msi); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	a, errA := os.ReadFile(first)
+	b, errB := os.ReadFile(second)
+	if errA != nil || errB != nil || !bytes.Equal(a, b) {
+		t.Errorf("two builds differ: %v, %v", errA, errB)
+	}
+	summary, err := exec.Command("msiinfo", "suminfo", first).Output()
+	if err != nil || !strings.Contains(string(summary), "Template: Intel;1033") {
+		t.Errorf("%v\n%s", err, summary)
+	}
+	if parents := column(table(t, first, "Directory"), 0, 1); parents["Amazon"] != "ProgramFilesFolder" {
+		t.Errorf("the folder is below %s", parents["Amazon"])
+	}
+	if conditions := column(table(t, first, "LaunchCondition"), 0, 1); conditions["Installed OR NOT VersionNT64"] == "" {
+		t.Errorf("64-bit Windows is not refused: %q", conditions)
+	}
+	if bits := column(table(t, first, "Component"), 0, 3); bits["Agent"] != "0" {
+		t.Errorf("component of %s", bits["Agent"])
+	}
+}
+
+// TestWineBuilderWarns: a description with a word that the builder drops, and
+// only warns of, makes no package.
+func TestWineBuilderWarns(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	for _, name := range []string{"go.mod", "go.sum", "installer"} {
+		from, err := filepath.Abs(filepath.Join("../..", name))
+		if err == nil {
+			err = os.Symlink(from, filepath.Join(root, name))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile("../../wix/agent.wxs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.Replace(b, []byte(`<Component Id="Template"`), []byte(`<Component Id="Template" Permanent="yes"`), 1)
+	err = os.Mkdir(filepath.Join(root, "wix"), 0o700)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(root, "wix", "agent.wxs"), changed, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	msi := filepath.Join(root, "agent.msi")
+	if out, err := packMSI(t, root, "amd64", msi); err == nil || !strings.Contains(out, "wixl warns") || !strings.Contains(out, "Permanent") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if _, err := os.Stat(msi); err == nil {
+		t.Error("there is a package all the same")
+	}
+}
+
 // TestWineSignature: what is signed by the given certificate holds up to a check,
 // and nothing that was changed afterwards does.
 func TestWineSignature(t *testing.T) {
@@ -114,10 +192,7 @@ func TestWineSignature(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := selfMade(t, dir)
 	msi := filepath.Join(dir, "agent.msi")
-	pack := exec.Command("build/tools/pack", "-format", "msi", "-arch", "amd64", "-bin", filepath.Join(packages(t), "0", "windows_amd64"),
-		"-version", firstVersion, "-time", "1700000000", "-cert", cert, "-key", key, "-out", msi)
-	pack.Dir = "../.."
-	if out, err := pack.CombinedOutput(); err != nil {
+	if out, err := packMSI(t, "../..", "amd64", msi, "-cert", cert, "-key", key); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if out, err := exec.Command("msiextract", "-C", dir, msi).CombinedOutput(); err != nil {
