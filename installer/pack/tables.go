@@ -20,7 +20,7 @@ func (o options) queries() []string {
 	return []string{
 		// What the service may be handed by whoever runs an installer of the
 		// machine's, and what no log may have.
-		"UPDATE `Property` SET `Value`='ALLOWDOWNGRADE;CODE;ID;NEWERFOUND;OTHERFOUND;OURSFOUND;REGION;SERVICEFOUND;TAKEOVER;WINDOWSMAJOR' WHERE `Property`='SecureCustomProperties'",
+		"UPDATE `Property` SET `Value`='ALLOWDOWNGRADE;CODE;ID;NEWERFOUND;OTHERFOUND;OURSFOUND;REGION;REMOVEPROGRAMDATA;SERVICEFOUND;TAKEOVER;WINDOWSMAJOR' WHERE `Property`='SecureCustomProperties'",
 		"INSERT INTO `Property` (`Property`, `Value`) VALUES ('MsiHiddenProperties', 'CODE')",
 		fmt.Sprintf("UPDATE `CustomAction` SET `Type`=%d WHERE `Action`='Register'", runProgram+inScript+noImpersonate+hideTarget),
 		fmt.Sprintf("UPDATE `ServiceInstall` SET `ErrorControl`=%d WHERE `ServiceInstall`='Service'", errorNormal+errorVital),

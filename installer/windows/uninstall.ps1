@@ -44,15 +44,18 @@ try {
             throw "$program service uninstall: exit code $LASTEXITCODE"
         }
     }
+    if ($RemoveProgramData -and (Test-Path $program)) {
+        & $program service purge # which follows no links
+        if ($LASTEXITCODE -ne 0) {
+            throw "$program service purge: exit code $LASTEXITCODE"
+        }
+        Remove-Empty (Split-Path $data)
+    }
     if ($installed) {
         Remove-Item -Recurse $ours
     }
     foreach ($name in 'amazon-ssm-agent.exe', 'ssm-cli.exe', 'ssm-local.exe', 'amazon-ssm-agent.json.template', 'LICENSE', 'NOTICE.md', 'uninstall.bat', 'uninstall.ps1') {
         Remove-Item -Force -ErrorAction SilentlyContinue (Join-Path $folder $name)
-    }
-    if ($RemoveProgramData -and (Test-Path $data)) {
-        Remove-Item -Recurse -Force $data
-        Remove-Empty (Split-Path $data)
     }
     Remove-Empty $folder
     Remove-Empty (Split-Path $folder)

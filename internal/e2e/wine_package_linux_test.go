@@ -248,8 +248,17 @@ func TestWinePackageRefusals(t *testing.T) {
 			t.Errorf("the identity is gone: %v", err)
 		}
 	})
-	step("an older version that may be", func(t *testing.T) {
+	step("nothing is left of the data either", func(t *testing.T) {
 		m.msiexec(t, msiDone, `/i C:\new.msi`)
+		m.stop(t)
+		m.msiexec(t, msiDone, `/x C:\new.msi REMOVEPROGRAMDATA=yes`)
+		m.wants(t, "", "amazon-ssm-agent.json")
+		if _, err := os.Stat(m.path(dataFolder)); !os.IsNotExist(err) {
+			t.Errorf("the data is there: %v", err)
+		}
+	})
+	step("an older version that may be", func(t *testing.T) {
+		m.registers(t, "new")
 		m.stop(t)
 		m.msiexec(t, msiDone, `/i C:\old.msi ALLOWDOWNGRADE=yes`)
 		// Wine keeps newer files whatever REINSTALLMODE says.

@@ -57,7 +57,7 @@ func TestWineTables(t *testing.T) {
 	}{
 		{"Property", 0, 1, map[string]string{
 			"MsiHiddenProperties": "CODE", "REINSTALLMODE": "amus", "ALLUSERS": "1", "ProductVersion": firstVersion,
-			"SecureCustomProperties": "ALLOWDOWNGRADE;CODE;ID;NEWERFOUND;OTHERFOUND;OURSFOUND;REGION;SERVICEFOUND;TAKEOVER;WINDOWSMAJOR",
+			"SecureCustomProperties": "ALLOWDOWNGRADE;CODE;ID;NEWERFOUND;OTHERFOUND;OURSFOUND;REGION;REMOVEPROGRAMDATA;SERVICEFOUND;TAKEOVER;WINDOWSMAJOR",
 			"UpgradeCode":            "{C0E1A6A8-A858-49B4-9DC3-DDEEEB5A6F0F}", // for ever
 		}},
 		{"LaunchCondition", 0, 1, map[string]string{
@@ -66,7 +66,7 @@ func TestWineTables(t *testing.T) {
 		}},
 		// 18: a program of the package; 0x400 in the transaction, 0x800 as LocalSystem, 0x2000 not logged; a failure counts.
 		{"CustomAction", 0, 1, map[string]string{"Configure": strconv.Itoa(18 + 0x400 + 0x800), "Register": strconv.Itoa(18 + 0x400 + 0x800 + 0x2000)}},
-		{"CustomAction", 0, 3, map[string]string{"Configure": "service configure", "Register": `-register -y -code "[CODE]" -id "[ID]" -region "[REGION]"`}},
+		{"CustomAction", 0, 3, map[string]string{"Configure": "service configure", "Purge": "service purge", "Register": `-register -y -code "[CODE]" -id "[ID]" -region "[REGION]"`}},
 		{"ServiceInstall", 1, 4, map[string]string{"AmazonSSMAgent": "2"}},     // automatic
 		{"ServiceInstall", 1, 5, map[string]string{"AmazonSSMAgent": "32769"}}, // a failure counts
 		{"ServiceControl", 1, 2, map[string]string{"AmazonSSMAgent": "163"}},   // start, stop at both ends, delete when uninstalled

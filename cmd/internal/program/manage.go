@@ -16,6 +16,7 @@ var serviceWords = map[string]func(streams, service.Options) error{
 	"stop":      func(_ streams, o service.Options) error { return service.Stop(o) },
 	"restart":   func(_ streams, o service.Options) error { return service.Restart(o) },
 	"status":    showService,
+	"purge":     purgeData,
 }
 
 // managing says whether the words ask for the service manager: a verb, alone or
@@ -36,7 +37,7 @@ func managing(args []string) (verb string, rest []string, ok bool) {
 func manage(s streams, verb string, rest []string) int {
 	do, ok := serviceWords[verb]
 	if !ok {
-		s.failf("amazon-ssm-agent", "service: use install, configure, uninstall, start, stop, restart or status")
+		s.failf("amazon-ssm-agent", "service: use install, configure, uninstall, start, stop, restart, status or purge")
 		return exitUsage
 	}
 	if len(rest) > 0 {
