@@ -167,9 +167,9 @@ test-windows: build $(PACK) $(TOOLS)/go-winres ## the tests of what asks Windows
 bench: build $(TOOLS)/session-manager-plugin ## timings and sizes of the real processes, into build/bench.json
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go run ./cmd/internal/bench -plugin $(TOOLS)/session-manager-plugin -out build/bench.json
 
-bench-windows: ## 500 processes and 500 consoles under wine, and the handles that they leave
+bench-windows: build ## 500 processes, consoles and sessions under wine, and the handles that they leave
 	scripts/need.sh ip unshare wine
-	SSMAGENT_SESSIONS=500 scripts/wine.sh sh -c 'go test -count=1 -v -timeout 20m -run "Handles$$" -exec "$$WINRUN" ./platform/proc ./shell'
+	SSMAGENT_SESSIONS=500 SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) scripts/wine.sh scripts/bench-windows.sh
 
 soak: build ## tunnels of clients of every age that nobody uses for 90 s, and for 20 min
 	SSMAGENT_E2E_IDLE=90s SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -count=1 -timeout 5m -run TestIdleTunnels ./internal/e2e

@@ -22,7 +22,7 @@ for version in 0 1; do
 	make --no-print-directory "BIN=build/_wine/packages/$version" "VERSION=3.3.900$version.0" package-win_amd64 >&2
 done
 export SSMAGENT_WINDOWS_PACKAGES="$PWD/build/_wine/packages" SSMAGENT_WINDOWS="$PWD/build/_wine/packages/0/windows_amd64"
-go build -o "$SSMAGENT_WINDOWS/" ./internal/e2e/testdata/powershell
+go build -o "$SSMAGENT_WINDOWS/" ./internal/e2e/testdata/powershell ./internal/e2e/testdata/handles
 # An agent that asks the recording library for log-ons, too.
 go build -tags recorder -o "$SSMAGENT_WINDOWS_RECORDER/" ./cmd/amazon-ssm-agent
 # Not in place: the prefix shares its files with the template.

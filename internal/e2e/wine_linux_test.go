@@ -32,49 +32,49 @@ func newWine(t *testing.T) wine {
 }
 
 // windows is our program name in the machine.
-func (w wine) windows(name string, args ...string) *program {
-	w.t.Helper()
-	line := slices.Concat(w.env, []string{"WINEDEBUG=-all", "WINEPREFIX=" + w.prefix, "wine", filepath.Join(w.bin, name)}, args)
-	return startAs(w.t, exec.Command("env", line...))
+func (m wine) windows(name string, args ...string) *program {
+	m.t.Helper()
+	line := slices.Concat(m.env, []string{"WINEDEBUG=-all", "WINEPREFIX=" + m.prefix, "wine", filepath.Join(m.bin, name)}, args)
+	return startAs(m.t, exec.Command("env", line...))
 }
 
 // node registers the machine with p and starts its agent, below root.
-func (w wine) node(p *plane) (id, root string, agent *program) {
-	w.t.Helper()
-	id, root = w.registered(p, nil)
-	agent = w.windows("amazon-ssm-agent.exe", "-root", w.inside(root))
+func (m wine) node(p *plane) (id, root string, agent *program) {
+	m.t.Helper()
+	id, root = m.registered(p, nil)
+	agent = m.windows("amazon-ssm-agent.exe", "-root", m.inside(root))
 	p.online(id)
 	return id, root, agent
 }
 
 // inside is how the machine calls a directory in its C:.
-func (w wine) inside(root string) string { return `C:\` + filepath.Base(root) }
+func (m wine) inside(root string) string { return `C:\` + filepath.Base(root) }
 
 // registered registers the machine, below a root of its own, with p.
-func (w wine) registered(p *plane, settings map[string]any) (id, root string) {
-	w.t.Helper()
-	root, err := os.MkdirTemp(filepath.Join(w.prefix, "drive_c"), "node")
+func (m wine) registered(p *plane, settings map[string]any) (id, root string) {
+	m.t.Helper()
+	root, err := os.MkdirTemp(filepath.Join(m.prefix, "drive_c"), "node")
 	if err != nil {
-		w.t.Fatal(err)
+		m.t.Fatal(err)
 	}
-	return w.register(p, root, settings, "-root", w.inside(root)), root
+	return m.register(p, root, settings, "-root", m.inside(root)), root
 }
 
 // register registers the machine, whose Windows folders are in root.
-func (w wine) register(p *plane, root string, settings map[string]any, flags ...string) (id string) {
-	w.t.Helper()
+func (m wine) register(p *plane, root string, settings map[string]any, flags ...string) (id string) {
+	m.t.Helper()
 	p.configureAt(filepath.Join(root, "Program Files", "Amazon", "SSM"), settings)
 	code, activation := p.activation(&ssm.CreateActivationInput{})
-	reg := w.windows("amazon-ssm-agent.exe", append(flags, "-register", "-code", code, "-id", activation, "-region", "us-east-1", "-y")...)
+	reg := m.windows("amazon-ssm-agent.exe", append(flags, "-register", "-code", code, "-id", activation, "-region", "us-east-1", "-y")...)
 	reg.line("Successfully registered")
 	reg.wait()
 	b, err := os.ReadFile(filepath.Join(root, "ProgramData", "Amazon", "SSM", "InstanceData", "registration"))
 	if err != nil {
-		w.t.Fatal(err)
+		m.t.Fatal(err)
 	}
 	var r struct{ ManagedInstanceID string }
 	if err := json.Unmarshal(b, &r); err != nil {
-		w.t.Fatal(err)
+		m.t.Fatal(err)
 	}
 	return r.ManagedInstanceID
 }

@@ -1,7 +1,7 @@
 // Command wineshim makes what programs written in Go need to run under wine 8,
 // for tests only: a bcryptprimitives.dll, which wine lacks and without which no
-// Go program starts, an overlay for `go build -overlay` with two files of the
-// standard library that take two answers of wine's for what they mean, and a
+// Go program starts, an overlay for `go build -overlay` with three files of
+// the standard library that take three answers of wine's for what they mean, and a
 // go.mod for `go build -modfile` with a golang.org/x/sys that knows a service
 // under wine for one.
 //
@@ -65,6 +65,7 @@ func patches() []patch {
 		// closed, which is what this would switch off: WSAEOPNOTSUPP.
 		{"net/fd_windows.go", "\n\t\tif err != nil {\n\t\t\treturn wrapSyscallError(\"wsaioctl\", err)",
 			"\n\t\tif err != nil && err != syscall.Errno(10045) {\n\t\t\treturn wrapSyscallError(\"wsaioctl\", err)"},
+		startsAgain("syscall/zsyscall_windows.go", "Errno"),
 	}
 }
 

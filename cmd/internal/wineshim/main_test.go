@@ -90,6 +90,9 @@ func TestModule(t *testing.T) {
 	if err != nil || strings.Contains(string(b), asService().old) || !strings.Contains(string(b), "services.exe") {
 		t.Errorf("%s: %v", patched, err)
 	}
+	if b, err := os.ReadFile(filepath.Join(dir, "sys", "windows", "zsyscall_windows.go")); err != nil || !strings.Contains(string(b), "= createProcess(appName") {
+		t.Errorf("CreateProcess is not patched (%v)", err)
+	}
 	if err := os.Remove(patched); err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -11,6 +12,27 @@ import (
 )
 
 const sysModule = "golang.org/x/sys"
+
+// sysPatches are the changes to x/sys.
+func sysPatches() []patch {
+	return []patch{asService(), startsAgain("windows/zsyscall_windows.go", "syscall.Errno")}
+}
+
+// startsAgain has a process be started once more that wine did not start: on a
+// busy machine it says "internal error" now and then, and not the next time.
+func startsAgain(file, errno string) patch {
+	const declaration = "func CreateProcess("
+	return patch{file, declaration, declaration + `appName *uint16, commandLine *uint16, procSecurity *SecurityAttributes, threadSecurity *SecurityAttributes, inheritHandles bool, creationFlags uint32, env *uint16, currentDir *uint16, startupInfo *StartupInfo, outProcInfo *ProcessInformation) (err error) {
+	for range 3 {
+		if err = createProcess(appName, commandLine, procSecurity, threadSecurity, inheritHandles, creationFlags, env, currentDir, startupInfo, outProcInfo); err != ` + errno + `(1359) {
+			break
+		}
+	}
+	return err
+}
+
+func createProcess(`}
+}
 
 // asService is the part of x/sys by which a process knows that it is a service:
 // wine has its service manager in another session than Windows has.
@@ -36,14 +58,14 @@ func writeModule(root, dir string) error {
 		return err
 	}
 	source := strings.TrimSpace(string(out))
-	mod = fmt.Appendf(mod, "\nreplace %s => %s // %s\n", sysModule, filepath.Join(dir, "sys"), filepath.Base(source))
+	mod = fmt.Appendf(mod, "\nreplace %s => %s // %s, patches %08x\n", sysModule, filepath.Join(dir, "sys"), filepath.Base(source), crc32.ChecksumIEEE(fmt.Append(nil, sysPatches())))
 	if had, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil && bytes.Equal(had, mod) {
 		return nil
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	if err := copyPatched(source, filepath.Join(dir, "sys"), asService()); err != nil {
+	if err := copyPatched(source, filepath.Join(dir, "sys"), sysPatches()); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o600); err != nil {
@@ -52,8 +74,8 @@ func writeModule(root, dir string) error {
 	return os.WriteFile(filepath.Join(dir, "go.mod"), mod, 0o600) // last: it says that all is there
 }
 
-// copyPatched copies a tree with one file of it changed.
-func copyPatched(from, to string, p patch) error {
+// copyPatched copies a tree with some files of it changed.
+func copyPatched(from, to string, patches []patch) error {
 	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -66,8 +88,10 @@ func copyPatched(from, to string, p patch) error {
 			return os.MkdirAll(filepath.Join(to, rel), 0o700)
 		}
 		b, err := os.ReadFile(path) //nolint:gosec // of the modules that the go command keeps
-		if err == nil && rel == filepath.FromSlash(p.file) {
-			b, err = p.apply(path, b)
+		for _, p := range patches {
+			if err == nil && rel == filepath.FromSlash(p.file) {
+				b, err = p.apply(path, b)
+			}
 		}
 		if err != nil {
 			return err

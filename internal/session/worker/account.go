@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"ssmagent/internal/environ"
+	"ssmagent/internal/session"
 	"ssmagent/internal/wire/mgs"
 	"ssmagent/internal/words"
 	"ssmagent/users"
@@ -136,6 +137,11 @@ func (h *held) powerShell(command string) error {
 		split, err := words.Split(command)
 		if err != nil {
 			return fmt.Errorf("the session's command: %w", err)
+		}
+		if split[0] == session.CopyName { // which is no business of a shell
+			h.spec.Path, err = h.Program(split[0], h.spec.Env)
+			h.spec.Args = split
+			return err
 		}
 		h.spec.Args = append(h.spec.Args, split...)
 	}

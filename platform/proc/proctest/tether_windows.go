@@ -2,6 +2,7 @@ package proctest
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"strconv"
@@ -52,10 +53,9 @@ type handle struct {
 	attributes, spare  uint32
 }
 
-// Handles is how many handles this process has. They are counted in the
+// HandlesOf is how many handles the process pid has. They are counted in the
 // system's table: what GetProcessHandleCount says under wine is 0.
-func Handles(t *testing.T) int {
-	t.Helper()
+func HandlesOf(pid int) (int, error) {
 	const head = 2 * unsafe.Sizeof(uintptr(0)) // how many, and something reserved
 	for size := uint32(1 << 20); ; size *= 2 {
 		buf := make([]uintptr, uintptr(size)/unsafe.Sizeof(uintptr(0)))
@@ -64,24 +64,36 @@ func Handles(t *testing.T) int {
 			continue
 		}
 		if err != nil {
-			t.Fatal(err)
+			return 0, fmt.Errorf("list the handles of the system: %w", err)
 		}
 		n := 0
 		for _, h := range unsafe.Slice((*handle)(unsafe.Add(unsafe.Pointer(&buf[0]), head)), buf[0]) {
-			if h.pid == uintptr(os.Getpid()) {
+			if h.pid == uintptr(pid) {
 				n++
 			}
 		}
 		if n == 0 {
-			t.Fatal("this process has no handles at all, so they are not counted")
+			return 0, fmt.Errorf("process %d has no handles at all, so there is none, or they are not counted", pid)
 		}
-		return n
+		return n, nil
 	}
 }
 
-// sessions is how often Leaks does what it is given; the environment says
-// another number.
-const sessions = 50
+// Handles is how many handles this process has.
+func Handles(t *testing.T) int {
+	t.Helper()
+	n, err := HandlesOf(os.Getpid())
+	must(t, err)
+	return n
+}
+
+// Sessions is how often Leaks does what it is given.
+func Sessions() int {
+	if n, err := strconv.Atoi(os.Getenv("SSMAGENT_SESSIONS")); err == nil && n > 0 {
+		return n
+	}
+	return 50
+}
 
 // spare is how many handles the runtime's own threads may take meanwhile.
 const spare = 10
@@ -90,10 +102,7 @@ const spare = 10
 // handles behind. Nothing else may run meanwhile.
 func Leaks(t *testing.T, atOnce int, once func()) {
 	t.Helper()
-	n := sessions
-	if v, err := strconv.Atoi(os.Getenv("SSMAGENT_SESSIONS")); err == nil && v > 0 {
-		n = v
-	}
+	n := Sessions()
 	many := func(n int) {
 		var wg sync.WaitGroup
 		for range atOnce {
