@@ -27,7 +27,7 @@ func TestExec(t *testing.T) {
 		{"255", &mgs.Exit{Code: 255}, "", 255, ""},
 		{"killed", &mgs.Exit{Code: -1, Signal: 9, Name: "SIGKILL"}, "", 137, "exec: the command was ended by SIGKILL (signal 9)\n"},
 		{"signal without a name", &mgs.Exit{Code: -1}, "", 255, "exec: the command was ended by a signal\n"},
-		{"Windows code", &mgs.Exit{Code: 3221225786}, "", 255, "exec: the command's exit code is 3221225786\n"},
+		{"Windows code", &mgs.Exit{Code: 1073807364}, "", 255, "exec: the command's exit code is 1073807364\n"},
 		{"no code", nil, "", 255, "exec: the node did not tell an exit code\n"},
 		{"terminated", nil, "terminated by ada", 255, "exec: session " + clienttest.SessionID + ": terminated by ada\n"},
 		{"late reason", &mgs.Exit{Code: 3}, "a full disk", 3, "exec: session " + clienttest.SessionID + ": a full disk\n"},

@@ -230,7 +230,7 @@ func (b *bench) pass(d time.Duration) {
 
 func step(s doc.Status, code int, stdout, stderr string) doc.StepStatus {
 	return doc.StepStatus{
-		Status: s, Code: code, Name: "aws:runShellScript", Output: stdout + stderr, StandardOutput: stdout, StandardError: stderr,
+		Status: s, Code: int64(code), Name: "aws:runShellScript", Output: stdout + stderr, StandardOutput: stdout, StandardError: stderr,
 		StartDateTime: "2025-03-14T09:30:00.433Z", EndDateTime: "2025-03-14T09:30:00.559Z",
 	}
 }

@@ -111,10 +111,6 @@ func (s *Service) result(tx *store.Tx, c Command, inv Invocation, i int) (shown,
 	return v, nil
 }
 
-// responseCode is an exit code in the API's 32 bits, with a sign: nodes with
-// Windows send codes from 0x80000000 on as positive numbers.
-func responseCode(code int) int { return int(int32(code)) }
-
 // late says that results of steps are still to come though the document's
 // last reply is there.
 func (s *Service) late(tx *store.Tx, c Command, inv Invocation) (bool, error) {
@@ -137,7 +133,7 @@ func (s *Service) late(tx *store.Tx, c Command, inv Invocation) (bool, error) {
 func (s *Service) detail(c Command, inv Invocation, r shown) ssm.GetCommandInvocationOutput {
 	out := ssm.GetCommandInvocationOutput{
 		CommandId: c.ID, InstanceId: inv.NodeID, Comment: c.Comment, DocumentName: c.DocumentName, DocumentVersion: c.DocumentVersion,
-		PluginName: r.Name, ResponseCode: responseCode(r.Code), Status: r.status, StatusDetails: r.details,
+		PluginName: r.Name, ResponseCode: r.Code, Status: r.status, StatusDetails: r.details,
 		ExecutionStartDateTime: stamp(r.Start), CloudWatchOutputConfig: c.cloudWatch(),
 	}
 	out.StandardOutputUrl, out.StandardErrorUrl = s.urls(r.StepResult)
@@ -187,7 +183,7 @@ func (s *Service) invocation(tx *store.Tx, c Command, inv Invocation, details bo
 }
 
 func (s *Service) plugin(c Command, r shown) ssm.CommandPlugin {
-	p := ssm.CommandPlugin{Name: r.Name, Status: pluginStatus(r.status), StatusDetails: r.details, ResponseCode: responseCode(r.Code)}
+	p := ssm.CommandPlugin{Name: r.Name, Status: pluginStatus(r.status), StatusDetails: r.details, ResponseCode: r.Code}
 	if r.done {
 		p.Output = r.Output
 	}

@@ -259,7 +259,7 @@ func TestGetNeedsTheStep(t *testing.T) {
 func TestResponseCode(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[int64]int{0: 0, 194: 194, -1: -1, 0xffffffff: -1, 0xc0000005: -1073741819} {
-		if got := responseCode(int(code)); got != want {
+		if got := responseCode(code); got != want {
 			t.Errorf("%d: %d, want %d", code, got, want)
 		}
 	}

@@ -164,7 +164,7 @@ func finalStep(s doc.Status) bool {
 
 func stepResult(s Step, st doc.StepStatus) StepResult {
 	r := StepResult{
-		Name: s.Name, Action: cut(st.Name, maxName), Status: st.Status, Code: st.Code,
+		Name: s.Name, Action: cut(st.Name, maxName), Status: st.Status, Code: responseCode(st.Code),
 		Output:         cut(st.Output, maxOutput),
 		StandardOutput: cut(st.StandardOutput, maxStream),
 		StandardError:  cut(st.StandardError, maxStream),
@@ -210,3 +210,7 @@ func total(counts map[doc.Status]int) (n int) {
 	}
 	return n
 }
+
+// responseCode is an exit code in the API's 32 bits, with a sign: nodes with
+// Windows send codes from 0x80000000 on as positive numbers.
+func responseCode(code int64) int { return int(int32(code)) }

@@ -16,6 +16,7 @@ import (
 
 	"ssmagent/internal/clock"
 	"ssmagent/internal/step"
+	"ssmagent/internal/step/artifact"
 	"ssmagent/internal/step/tool"
 	"ssmagent/internal/wire/doc"
 	"ssmagent/platform/proc"
@@ -170,21 +171,13 @@ func (i inputs) check() error {
 // writeScript puts the script into the step's directory, out of which no link
 // leads.
 func writeScript(in step.Input, text []byte) (string, error) {
-	rel, err := filepath.Rel(in.CommandDir, in.StepDir)
-	if err != nil {
-		return "", err
-	}
-	root, err := os.OpenRoot(in.CommandDir)
+	root, err := artifact.MakeDir(in)
 	if err != nil {
 		return "", err
 	}
 	defer root.Close()
-	if err := root.MkdirAll(rel, 0o700); err != nil {
+	if err := root.Remove(scriptName); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", err
 	}
-	name := filepath.Join(rel, scriptName)
-	if err := root.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", err
-	}
-	return filepath.Join(in.CommandDir, name), root.WriteFile(name, text, 0o700)
+	return filepath.Join(in.StepDir, scriptName), root.WriteFile(scriptName, text, 0o700)
 }

@@ -69,7 +69,7 @@ type AgentInfo struct {
 // StepStatus is the result of one step inside a Reply.
 type StepStatus struct {
 	Status             Status `json:"status"`
-	Code               int    `json:"code"`
+	Code               int64  `json:"code"`
 	Name               string `json:"name"`
 	Output             string `json:"output"`
 	StartDateTime      string `json:"startDateTime"`

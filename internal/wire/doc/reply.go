@@ -16,7 +16,7 @@ const MaxReply = 120000
 func (r Result) StepStatus() StepStatus {
 	s := StepStatus{
 		Status:         r.Status,
-		Code:           r.ReplyCode(),
+		Code:           int64(r.ReplyCode()),
 		Name:           r.Action,
 		Output:         r.Output,
 		StartDateTime:  wireTime(r.Start),
