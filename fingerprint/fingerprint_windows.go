@@ -3,7 +3,6 @@ package fingerprint
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -96,11 +95,14 @@ func readStock(ctx context.Context) map[string]string {
 	v := windows.RtlGetVersion()
 	cim := usesCIM(v.MajorVersion, v.BuildNumber)
 	facts := map[string]string{}
+	system, err := windows.GetSystemDirectory()
+	if err != nil {
+		return facts // there is no system without
+	}
 	for _, q := range windowsQueries() {
-		system := os.Getenv("SystemRoot")
-		cmd := exec.CommandContext(ctx, filepath.Join(system, "System32", "wbem", "wmic.exe"), q.wmic...)
+		cmd := exec.CommandContext(ctx, filepath.Join(system, "wbem", "wmic.exe"), q.wmic...)
 		if cim {
-			cmd = exec.CommandContext(ctx, filepath.Join(system, "System32", "WindowsPowerShell", "v1.0", "powershell.exe"), q.pipeline())
+			cmd = exec.CommandContext(ctx, filepath.Join(system, "WindowsPowerShell", "v1.0", "powershell.exe"), q.pipeline())
 		}
 		facts[q.property] = ""
 		if out, err := cmd.Output(); err == nil {

@@ -35,7 +35,19 @@ type Paths struct {
 	DefaultWorkDir string
 	// ControlPlane is the data directory of ssm-local.
 	ControlPlane string
+	// Home is the folder of all data where one folder has them, and nothing else
+	// (Windows); else empty.
+	Home string
+	// Editions are copies of the program that workers run from, where a program
+	// that runs cannot be replaced (Windows); else empty.
+	Editions string
 }
+
+// SystemLibraries has libraries loaded from the system's own folder alone, also
+// those that others load into this process by a bare name, and not from where the
+// program, its user or PATH has some. It comes before all else. Only Windows looks
+// elsewhere; in other systems' programs everything is linked.
+func SystemLibraries() error { return systemLibraries() }
 
 // Read finds out what machine this is. It runs no programs and asks no network.
 func Read() Info { return read() }

@@ -90,10 +90,19 @@ func paths(programFiles, programData string) Paths {
 		LocalCommands:   filepath.Join(ssm, "LocalCommands"),
 		IPC:             filepath.Join(ssm, "InstanceData", "ipc"),
 		ControlPlane:    filepath.Join(programData, "ssm-local"),
+		Home:            ssm,
+		Editions:        filepath.Join(programFiles, "Amazon", "SSM", "Editions"),
 
 		Plugins:          filepath.Join(programFiles, "Amazon", "SSM", "Plugins"),
 		Packages:         filepath.Join(ssm, "Packages"),
 		PackageLocks:     filepath.Join(ssm, "Locks", "Packages"),
 		PackageManifests: filepath.Join(programFiles, "Amazon", "SSM", "Manifests"),
 	}
+}
+
+func systemLibraries() error {
+	if err := windows.SetDefaultDllDirectories(windows.LOAD_LIBRARY_SEARCH_SYSTEM32); err != nil {
+		return fmt.Errorf("have libraries loaded from System32 alone: %w", err)
+	}
+	return nil
 }

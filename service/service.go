@@ -22,6 +22,9 @@ var (
 	ErrStuck = errors.New("service did not stop in time")
 	// ErrEnded says that the core returned without being asked to stop.
 	ErrEnded = errors.New("service ended by itself")
+	// ErrDone is for a core to wrap that has nothing to do: its end is none that
+	// the manager should do something about.
+	ErrDone = errors.New("service has nothing to do")
 	// ErrNotInstalled says that the service manager does not know the service.
 	ErrNotInstalled = errors.New("service is not installed")
 )
@@ -41,20 +44,28 @@ type Options struct {
 	Arguments  []string
 	// StopWithin is how long the core may take to return; 0 is 30 s.
 	StopWithin time.Duration
-	// Reload is called on SIGHUP, which is otherwise without effect.
+	// Reload is called on SIGHUP, and on Windows when the manager is asked to tell
+	// of changed parameters; nil: nothing happens then.
 	Reload func()
-	// Log is where trouble is told; nil discards.
-	Log *slog.Logger
+	// Log is where trouble is told; it is asked when there is some, as it may be
+	// the core that opens a log. Nil, and what it returns: discards.
+	Log func() *slog.Logger
+	// Version is told in Windows' event log.
+	Version string
+	// Code is the number that the Windows service manager is told for an error of
+	// the core, never 0; nil: 1.
+	Code func(error) uint32
+	// Foreground has Windows' service manager not asked whether it started us.
+	Foreground bool
 }
 
 // Run runs core until the service manager, SIGTERM or an interrupt asks for
 // the end. It returns nil if core then returned without error (context.Canceled
 // is none), ErrStuck if it did not return, after logging every stack, and an
 // error wrapping ErrEnded if it returned unasked: the caller exits non-zero, so
-// that the manager starts it again. Under the Windows service control manager
-// an unasked end exits the process, for nothing else makes recovery act.
+// that the manager starts it again; an error wrapping ErrDone is none.
 func Run(o Options, core Core) error {
-	o.StopWithin, o.Log = o.stopWithin(), o.log()
+	o.StopWithin = o.stopWithin()
 	return run(&host{o: o, core: core, done: make(chan struct{}), hurry: make(chan struct{})})
 }
 
@@ -66,10 +77,12 @@ func (o Options) stopWithin() time.Duration {
 }
 
 func (o Options) log() *slog.Logger {
-	if o.Log == nil {
-		return slog.New(slog.DiscardHandler)
+	if o.Log != nil {
+		if log := o.Log(); log != nil {
+			return log
+		}
 	}
-	return o.Log
+	return slog.New(slog.DiscardHandler)
 }
 
 // host is a running core, as kardianos wants it.
@@ -119,7 +132,7 @@ func (h *host) Stop(kardianos.Service) error {
 		}
 		return h.err
 	case <-timer.C:
-		h.o.Log.Error("service does not stop; what it is doing follows", "within", h.o.StopWithin, "stacks", stacks())
+		h.o.log().Error("service does not stop; what it is doing follows", "within", h.o.StopWithin, "stacks", stacks())
 		return fmt.Errorf("%w (%v)", ErrStuck, h.o.StopWithin)
 	case <-h.hurry:
 		return fmt.Errorf("%w: interrupted again", ErrStuck)
@@ -130,8 +143,11 @@ func (h *host) Stop(kardianos.Service) error {
 func (h *host) ended() error {
 	h.cancel()
 	h.helper.Wait()
-	if h.err == nil {
+	switch {
+	case h.err == nil:
 		return ErrEnded
+	case errors.Is(h.err, ErrDone):
+		return nil
 	}
 	return fmt.Errorf("%w: %w", ErrEnded, h.err)
 }
@@ -151,7 +167,7 @@ func Tell(text string) error {
 
 func (h *host) notify(state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		h.o.Log.Warn("tell systemd", "state", state, "err", err)
+		h.o.log().Warn("tell systemd", "state", state, "err", err)
 	}
 }
 
@@ -159,7 +175,7 @@ func (h *host) notify(state string) {
 func (h *host) watch(ctx context.Context) {
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		h.o.Log.Warn("read the watchdog's settings", "err", err)
+		h.o.log().Warn("read the watchdog's settings", "err", err)
 	}
 	if interval <= 0 {
 		return

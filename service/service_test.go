@@ -20,13 +20,16 @@ func TestMain(m *testing.M) {
 	if kind := os.Getenv(core); kind != "" {
 		os.Exit(host(kind))
 	}
+	if a := os.Args; len(a) == 5 && a[1] == serviceHost {
+		os.Exit(hostService(a[2], a[3], a[4]))
+	}
 	os.Exit(m.Run())
 }
 
 // host is a main that hosts a core; the exit code says what Run returned.
 func host(kind string) int {
 	o := service.Default()
-	o.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	o.Log = func() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stderr, nil)) }
 	o.Reload = func() { fmt.Println("reload") }
 	if kind == "stuck" {
 		o.StopWithin = 50 * time.Millisecond
@@ -40,6 +43,8 @@ func host(kind string) int {
 			return errors.New("core's own error")
 		case "finishes":
 			return nil
+		case "done":
+			return fmt.Errorf("not here: %w", service.ErrDone)
 		case "stuck", "patient":
 			select {}
 		case "children":
@@ -76,5 +81,13 @@ func TestUnasked(t *testing.T) {
 		if code := c.wait(t); code != 4 || !c.said(want) {
 			t.Errorf("%s: code %d, stderr %s", kind, code, c.errText())
 		}
+	}
+}
+
+func TestNothingToDo(t *testing.T) {
+	t.Parallel()
+	c := start(t, "done")
+	if code := c.wait(t); code != 0 || c.errText() != "" {
+		t.Errorf("code %d, stderr %s", code, c.errText())
 	}
 }

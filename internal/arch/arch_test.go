@@ -23,13 +23,13 @@ func module() Rules {
 				"service", "fingerprint", "platform/tty", "internal/arch", "internal/environ", "internal/words", "internal/mux", "internal/session/destination",
 				"internal/seal", "internal/signature",
 				"internal/logbook", "platform/journal",
-				"internal/wire/s3", "internal/wire/logs", "internal/wire/manifest", "internal/archive", "platform/distro", "platform/software", "platform/proxy", "platform/dpapi"},
+				"internal/wire/s3", "internal/wire/logs", "internal/wire/manifest", "internal/archive", "platform/distro", "platform/software", "platform/proxy", "platform/dpapi", "platform/firstboot"},
 			// 1: pure logic over the words, and the seams above a seam
 			{"internal/backoff", "internal/stream", "internal/step", "internal/fsys/fsystest", "platform/secfile", "shell",
 				"internal/config", "internal/socket", "internal/imds", "internal/controlplane/store", "internal/transfer", "internal/paramstore", "platform/proc/proctest",
 				"internal/wire/kms",
 				"internal/record/asciicast",
-				"internal/session/port"},
+				"internal/session/port", "internal/edition"},
 			{"users"},
 			// 2: state and calls
 			{"internal/link", "internal/vault", "internal/outbox", "internal/ssmclient", "internal/engine", "internal/step/runscript",

@@ -68,13 +68,19 @@ func (m wine) register(p *plane, root string, settings map[string]any, flags ...
 	reg := m.windows("amazon-ssm-agent.exe", append(flags, "-register", "-code", code, "-id", activation, "-region", "us-east-1", "-y")...)
 	reg.line("Successfully registered")
 	reg.wait()
-	b, err := os.ReadFile(filepath.Join(root, "ProgramData", "Amazon", "SSM", "InstanceData", "registration"))
+	return nodeID(m.t, filepath.Join(root, "ProgramData", "Amazon", "SSM"))
+}
+
+// nodeID is who the machine with the data is.
+func nodeID(t *testing.T, data string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(data, "InstanceData", "registration"))
 	if err != nil {
-		m.t.Fatal(err)
+		t.Fatal(err)
 	}
 	var r struct{ ManagedInstanceID string }
 	if err := json.Unmarshal(b, &r); err != nil {
-		m.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return r.ManagedInstanceID
 }

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -126,6 +125,9 @@ func (m *setup) has(t *testing.T) (files []string, state, version string) {
 	t.Helper()
 	root := m.path(`C:\Program Files\Amazon`)
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.Name() == "Editions" { // what workers run from, while there is a service
+			return fs.SkipDir
+		}
 		if err == nil && !e.IsDir() {
 			files = append(files, filepath.Base(path))
 		}
@@ -161,6 +163,9 @@ func (m *setup) wants(t *testing.T, version string, others ...string) {
 	}
 	slices.Sort(wantFiles)
 	files, state, has := m.has(t)
+	if _, err := os.Stat(filepath.Join(m.path(dataFolder), "InstanceData", "registration")); err != nil && state == "STOPPED" {
+		state = wantState // nobody's agent ends
+	}
 	if !slices.Equal(files, wantFiles) || state != wantState || has != version {
 		t.Fatalf("files %q, service %q, version %q; want %q, %q, %q", files, state, has, wantFiles, wantState, version)
 	}
@@ -244,6 +249,9 @@ func TestWinePackageRefusals(t *testing.T) {
 		if out, err := m.command(t, "reg", "query", sourceKey); err == nil {
 			t.Errorf("of the event log: %s", out)
 		}
+		if _, err := os.Stat(m.path(`C:\Program Files\Amazon\SSM\Editions`)); !os.IsNotExist(err) {
+			t.Errorf("copies of the program for workers: %v", err)
+		}
 		if _, err := os.Stat(filepath.Join(m.path(dataFolder), "InstanceData", "registration")); err != nil {
 			t.Errorf("the identity is gone: %v", err)
 		}
@@ -307,23 +315,9 @@ func (m *setup) registers(t *testing.T, name string) (id string) {
 	t.Helper()
 	code, activation := m.p.activation(&ssm.CreateActivationInput{})
 	m.msiexec(t, msiDone, fmt.Sprintf(`/i C:\%s.msi CODE=%s ID=%s REGION=us-east-1`, name, code, activation))
-	id = m.registration(t)
+	id = nodeID(t, m.path(dataFolder))
 	m.p.online(id)
 	return id
-}
-
-// registration is the node that the machine is.
-func (m *setup) registration(t *testing.T) string {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(m.path(dataFolder), "InstanceData", "registration"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r struct{ ManagedInstanceID string }
-	if err := json.Unmarshal(b, &r); err != nil {
-		t.Fatal(err)
-	}
-	return r.ManagedInstanceID
 }
 
 // dirty leaves in the data folder what stops installers: files that nobody may

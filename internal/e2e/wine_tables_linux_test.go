@@ -65,8 +65,8 @@ func TestWineTables(t *testing.T) {
 			"Installed OR WINDOWSMAJOR":                     "ssmagent needs Windows 10, Windows Server 2016 or a later one.",
 		}},
 		// 18: a program of the package; 0x400 in the transaction, 0x800 as LocalSystem, 0x2000 not logged; a failure counts.
-		{"CustomAction", 0, 1, map[string]string{"Configure": strconv.Itoa(18 + 0x400 + 0x800), "Register": strconv.Itoa(18 + 0x400 + 0x800 + 0x2000)}},
-		{"CustomAction", 0, 3, map[string]string{"Configure": "service configure", "Purge": "service purge", "Register": `-register -y -code "[CODE]" -id "[ID]" -region "[REGION]"`}},
+		{"CustomAction", 0, 1, map[string]string{"Configure": strconv.Itoa(18 + 0x400 + 0x800), "Sweep": strconv.Itoa(18 + 0x400 + 0x800), "Register": strconv.Itoa(18 + 0x400 + 0x800 + 0x2000)}},
+		{"CustomAction", 0, 3, map[string]string{"Configure": "service configure", "Sweep": "service sweep", "Purge": "service purge", "Register": `-register -y -code "[CODE]" -id "[ID]" -region "[REGION]"`}},
 		{"ServiceInstall", 1, 4, map[string]string{"AmazonSSMAgent": "2"}},     // automatic
 		{"ServiceInstall", 1, 5, map[string]string{"AmazonSSMAgent": "32769"}}, // a failure counts
 		{"ServiceControl", 1, 2, map[string]string{"AmazonSSMAgent": "163"}},   // start, stop at both ends, delete when uninstalled
@@ -94,7 +94,7 @@ func TestWineSequence(t *testing.T) {
 	t.Parallel()
 	at := column(table(t, filepath.Join(packages(t), "0", "windows_amd64", "amazon-ssm-agent.msi"), "InstallExecuteSequence"), 0, 2)
 	last := 0
-	for _, action := range []string{"FindRelatedProducts", "AppSearch", "LaunchConditions", "InstallInitialize", "StopServices", "RemoveFiles", "InstallFiles",
+	for _, action := range []string{"FindRelatedProducts", "AppSearch", "LaunchConditions", "InstallInitialize", "StopServices", "Sweep", "RemoveFiles", "InstallFiles",
 		"DuplicateFiles", "WriteRegistryValues", "InstallServices", "Configure", "Register", "StartServices", "InstallExecute", "RemoveExistingProducts", "InstallFinalize"} {
 		n, err := strconv.Atoi(at[action])
 		if err != nil || n <= last {

@@ -22,7 +22,7 @@ const (
 // the file is the old one or the new one, and after a nil return the new one.
 // The file has perm from its first moment on.
 func WriteFile(f FS, name string, data []byte, perm fs.FileMode) error {
-	return replace(f, name, perm, func(w io.Writer) error {
+	return Replace(f, name, perm, func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
 	})
@@ -34,8 +34,8 @@ func IsTemp(base string) bool {
 	return strings.HasPrefix(base, ".") && strings.HasSuffix(base, tempSuffix)
 }
 
-// replace is WriteFile with the content written by fill.
-func replace(f FS, name string, perm fs.FileMode, fill func(io.Writer) error) error {
+// Replace is WriteFile with the content written by fill.
+func Replace(f FS, name string, perm fs.FileMode, fill func(io.Writer) error) error {
 	dir, base := filepath.Split(name)
 	if base == "" || base == "." || base == ".." {
 		return fmt.Errorf("write %q: not a file name", name)

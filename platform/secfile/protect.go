@@ -7,3 +7,7 @@ package secfile
 // ours will open either. It is idempotent. Elsewhere packages make the
 // directories as they are to be, and it is an error.
 func Protect(dir string) (links []string, err error) { return protect(dir) }
+
+// Claim is Protect where dir itself does not have its rights yet: below a directory
+// that has, nobody else can have made anything.
+func Claim(dir string) (links []string, err error) { return claim(dir) }

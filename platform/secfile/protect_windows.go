@@ -18,9 +18,8 @@ import (
 const (
 	ownedDirectory = "O:BA" + protected
 	ownedFile      = "O:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)"
-	// The folder above ours is other programs' of the same maker, too: Built-in
-	// Users may Read and Execute (0x1200a9).
-	ownedParent = "O:BA" + protected + "(A;OICI;0x1200a9;;;BU)"
+	// The folder above ours is other programs' of the same maker, too.
+	ownedParent = "O:BA" + protected + usable
 )
 
 func protect(dir string) ([]string, error) {
@@ -36,6 +35,34 @@ func protect(dir string) ([]string, error) {
 		return nil, errors.Join(pathError("protect", dir, err), privileges)
 	}
 	return p.links, nil
+}
+
+func claim(dir string) ([]string, error) {
+	ours, err := claimed(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, pathError("protect", dir, err)
+	}
+	if ours {
+		return nil, nil
+	}
+	return protect(dir)
+}
+
+// claimed says whether dir has the owner and the DACL that protect gives.
+func claimed(dir string) (bool, error) {
+	h, info, err := open(dir, windows.READ_CONTROL)
+	if err != nil {
+		return false, err
+	}
+	defer windows.CloseHandle(h)
+	if info.FileAttributes&windows.FILE_ATTRIBUTE_REPARSE_POINT != 0 {
+		return false, fmt.Errorf("it %w", fsys.ErrLink)
+	}
+	sd, err := windows.GetSecurityInfo(h, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION|windows.DACL_SECURITY_INFORMATION)
+	if err != nil {
+		return false, fmt.Errorf("read its rights: %w", err)
+	}
+	return sd.String() == ownedDirectory, nil
 }
 
 // protection gives rights to a tree.
@@ -153,7 +180,7 @@ func give(h windows.Handle, path string, sd *windows.SECURITY_DESCRIPTOR) error 
 // open opens what path names itself, if need be by the privileges of a backup.
 func open(path string, access uint32) (windows.Handle, windows.ByHandleFileInformation, error) {
 	var info windows.ByHandleFileInformation
-	name, err := windows.UTF16PtrFromString(path)
+	name, err := wide(path)
 	if err != nil {
 		return 0, info, err
 	}

@@ -13,7 +13,7 @@ import (
 	"ssmagent/internal/fsys"
 )
 
-type osFS struct{ user bool }
+type osFS struct{ user, everybody bool }
 
 // file gives the errors of an open file their names.
 type file struct{ *os.File }

@@ -15,12 +15,18 @@ import (
 	"ssmagent/internal/fsys"
 )
 
-// protected is the DACL of everything created: Protected from what a parent
-// would hand down; Allow, inherited by files (OI) and directories (CI) below,
-// Full Access to SYSTEM and to the Administrators.
+// protected is the DACL of everything created. D: is the DACL. P protects it from
+// what a parent would hand down. Then one entry in each pair of brackets, of six
+// fields: A allows; OI hands the entry on to files (objects) below and CI to
+// directories (containers); FA is full access to files; the two empty ones would
+// name kinds of objects in a directory service; and who: SY is SYSTEM, BA are the
+// built-in Administrators. Where no entry fits, access is denied.
 const protected = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
 
-type osFS struct{ user bool }
+// usable is for programs: Built-in Users may Read and Execute (0x1200a9).
+const usable = "(A;OICI;0x1200a9;;;BU)"
+
+type osFS struct{ user, everybody bool }
 
 // file gives the errors of an open file their names.
 type file struct{ *os.File }
@@ -56,6 +62,9 @@ func (o osFS) security() (*windows.SecurityAttributes, error) {
 			return nil, fmt.Errorf("find the invoking user: %w", err)
 		}
 		sddl += "(A;OICI;FA;;;" + u.User.Sid.String() + ")"
+	}
+	if o.everybody {
+		sddl += usable
 	}
 	sd, err := windows.SecurityDescriptorFromString(sddl)
 	if err != nil {

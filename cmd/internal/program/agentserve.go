@@ -7,14 +7,10 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"runtime/debug"
-	"sync"
 
 	"ssmagent/cmd/internal/connect"
 	"ssmagent/fingerprint"
 	"ssmagent/internal/agent"
-	"ssmagent/internal/clock"
-	"ssmagent/internal/config"
 	"ssmagent/platform"
 	"ssmagent/platform/ipc"
 	"ssmagent/platform/network"
@@ -36,51 +32,16 @@ func serveAgent(_ context.Context, s streams, f *agentFlags) int {
 		s.failf("amazon-ssm-agent", "%v", err)
 		return exitFailed
 	}
-	cfg, err := loadConfig(s, p.ConfigFile)
-	if err != nil {
-		return exitFailed
-	}
-	level := new(slog.LevelVar)
-	level.Set(firstLevel())
-	log, closeLog := agentLog(s, p.Logs, level)
-	defer closeLog()
-	useProxies(log)
-	m, err := machine(f.root, p, log)
-	if err != nil {
-		s.failf("amazon-ssm-agent", "%v", err)
-		return exitFailed
-	}
-	l := &lives{
-		opt:  agent.Options{Machine: m, Log: log, Clock: clock.Real{}, Version: version, Level: level, Last: proc.First()},
-		load: func() (config.Config, error) { return loadConfig(s, p.ConfigFile) },
-	}
-	if err := l.next(cfg); err != nil {
-		s.failf("amazon-ssm-agent", "%v", err)
-		return exitFailed
-	}
-	// An idle agent's heap is a few MB: collecting it a little more often
-	// costs less than keeping twice as much.
-	debug.SetGCPercent(50)
+	a := &serving{s: s, root: f.root, paths: p}
 	o := service.Default()
-	o.Log, o.Reload = log, func() { reloadConfig(p.ConfigFile, l.now.Load(), log) }
-	keep := func(ctx context.Context) { keepPrograms(ctx, p, log) }
-	if err := service.Run(o, perhapsFirst(beside(keep, l.run))); err != nil {
+	o.Log, o.Reload, o.Version, o.Code, o.Foreground = a.logger, a.reload, version, stageOf, f.root != ""
+	err = service.Run(o, a.run)
+	a.close()
+	if err != nil {
 		s.failf("amazon-ssm-agent", "%v", err)
 		return exitFailed
 	}
 	return exitOK
-}
-
-// beside is run with keep running at its side.
-func beside(keep func(context.Context), run func(context.Context, func()) error) func(context.Context, func()) error {
-	return func(ctx context.Context, ready func()) error {
-		aside, stop := context.WithCancel(ctx)
-		var kept sync.WaitGroup
-		kept.Go(func() { keep(aside) })
-		defer kept.Wait()
-		defer stop()
-		return run(ctx, ready)
-	}
 }
 
 // machine is this one.
@@ -99,7 +60,7 @@ func machine(root string, p platform.Paths, log *slog.Logger) (agent.Machine, er
 	}
 	return agent.Machine{
 		Info: platform.Read, Paths: p, FS: fileSystem(root), Lock: secfile.Lock, Hardware: fingerprint.Read, Ambient: ambient, Cloud: connect.Cloud(),
-		User: userName(), Executable: exe, Given: os.Getenv("CREDENTIALS_DIRECTORY"), Seal: sealer(), Env: workerEnv(p.Logs), Stderr: os.Stderr,
+		User: userName(), Executable: exe, Given: os.Getenv("CREDENTIALS_DIRECTORY"), Seal: sealer(), Env: workerEnv(p.Logs), Stderr: standardError(),
 		Start: proc.Start, Enter: scopes(root, log), Find: proc.Find, KillMarked: proc.KillMarked, Dial: ipc.Dial, Listen: ipc.Listen, CheckPeer: ipc.CheckPeer, Reboot: restart, Watch: watch.Dir,
 		Network: network.Changes, SharedCredentials: sharedCredentials(root), Settle: settle,
 	}, nil
@@ -114,6 +75,14 @@ func scopes(root string, log *slog.Logger) func(proc.ID, string) {
 	return proc.NewScopes(func(err error) {
 		log.Warn("a worker has no scope of its own: limits and restarts of the agent's unit reach it; others that get none are not told", "error", err)
 	}).Enter
+}
+
+// standardError is ours if it is one: services of Windows have none.
+func standardError() *os.File {
+	if _, err := os.Stderr.Stat(); err != nil {
+		return nil
+	}
+	return os.Stderr
 }
 
 // sharedCredentials is the shared credentials file of the agent's user, or one

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"ssmagent/internal/session/terminal"
+	"ssmagent/platform"
 	"ssmagent/shell"
 )
 
@@ -59,6 +60,10 @@ func programs() map[string]entry {
 // built as, for when it was renamed. It returns the exit code.
 func Main(name string, argv []string) int {
 	s := streams{os.Stdin, os.Stdout, os.Stderr}
+	if err := platform.SystemLibraries(); err != nil {
+		s.failf(name, "%v", err)
+		return exitFailed
+	}
 	all := programs()
 	called := strings.TrimSuffix(strings.ToLower(filepath.Base(argv[0])), ".exe") // on Windows people write as they like
 	run, ok := all[called]

@@ -11,7 +11,8 @@ import (
 var serviceWords = map[string]func(streams, service.Options) error{
 	"install":   installService,
 	"configure": configureService,
-	"uninstall": func(_ streams, o service.Options) error { return service.Uninstall(o) },
+	"uninstall": uninstallService,
+	"sweep":     func(s streams, _ service.Options) error { return sweepEditions(s) },
 	"start":     func(_ streams, o service.Options) error { return service.Start(o) },
 	"stop":      func(_ streams, o service.Options) error { return service.Stop(o) },
 	"restart":   func(_ streams, o service.Options) error { return service.Restart(o) },
@@ -37,7 +38,7 @@ func managing(args []string) (verb string, rest []string, ok bool) {
 func manage(s streams, verb string, rest []string) int {
 	do, ok := serviceWords[verb]
 	if !ok {
-		s.failf("amazon-ssm-agent", "service: use install, configure, uninstall, start, stop, restart, status or purge")
+		s.failf("amazon-ssm-agent", "service: use install, configure, uninstall, sweep, start, stop, restart, status or purge")
 		return exitUsage
 	}
 	if len(rest) > 0 {
@@ -45,7 +46,7 @@ func manage(s streams, verb string, rest []string) int {
 		return exitUsage
 	}
 	o := service.Default()
-	o.Log = slog.New(slog.NewTextHandler(s.err, nil))
+	o.Log = func() *slog.Logger { return slog.New(slog.NewTextHandler(s.err, nil)) }
 	if err := do(s, o); err != nil {
 		s.failf("amazon-ssm-agent", "%v", err)
 		return exitFailed

@@ -139,14 +139,23 @@ func setThreshold(_ context.Context, s streams, f *agentFlags) int {
 // loadConfig reads the configuration file and tells its warnings; an error is
 // told too, and returned only to say so.
 func loadConfig(s streams, path string) (config.Config, error) {
+	cfg, err := readConfig(s, path)
+	if err != nil {
+		s.failf("amazon-ssm-agent", "%v", err)
+	}
+	return cfg, err
+}
+
+// readConfig is loadConfig for who tells an error himself.
+func readConfig(s streams, path string) (config.Config, error) {
 	cfg, warnings, err := config.LoadFile(path)
 	for _, w := range warnings {
 		fmt.Fprintf(s.err, "amazon-ssm-agent: %s: %v\n", path, w)
 	}
 	if err != nil {
-		fmt.Fprintf(s.err, "amazon-ssm-agent: app config could not be loaded - %s: %v\n", path, err)
+		return cfg, fmt.Errorf("app config could not be loaded - %s: %w", path, err)
 	}
-	return switched(cfg, os.Getenv), err
+	return switched(cfg, os.Getenv), nil
 }
 
 // switched adds the switches of the environment that AWS's own programs have.

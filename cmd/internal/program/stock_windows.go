@@ -2,13 +2,12 @@ package program
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"golang.org/x/sys/windows"
-	"golang.org/x/sys/windows/registry"
 
 	"ssmagent/internal/diagnostics"
+	"ssmagent/platform/firstboot"
 )
 
 // What the stock agent has otherwise on each system.
@@ -27,22 +26,13 @@ func elevated() bool { return windows.GetCurrentProcessToken().IsElevated() }
 // imageState is the check that the image's set-up has ended.
 func imageState() []diagnostics.Check {
 	return []diagnostics.Check{{Name: "Windows sysprep image state", Run: func(context.Context) (string, error) {
-		k, err := registry.OpenKey(registry.LOCAL_MACHINE, `SOFTWARE\Microsoft\Windows\CurrentVersion\Setup\State`, registry.QUERY_VALUE|registry.WOW64_64KEY)
-		if errors.Is(err, registry.ErrNotExist) {
-			return "", diagnostics.Skip("There is no image state")
-		}
-		if err != nil {
-			return "", fmt.Errorf("read the image state: %w", err)
-		}
-		defer k.Close()
-		state, _, err := k.GetStringValue("ImageState")
-		switch {
-		case errors.Is(err, registry.ErrNotExist):
-			return "", diagnostics.Skip("There is no image state")
+		switch state, err := firstboot.State(); {
 		case err != nil:
 			return "", fmt.Errorf("read the image state: %w", err)
-		case state != "IMAGE_STATE_COMPLETE":
-			return "", fmt.Errorf("the image state is %s, not IMAGE_STATE_COMPLETE; the agent waits for the end of the set-up", state)
+		case state == "":
+			return "", diagnostics.Skip("There is no image state")
+		case state != firstboot.Complete:
+			return "", fmt.Errorf("the image state is %s, not %s; the agent waits for the end of the set-up", state, firstboot.Complete)
 		}
 		return "Image state is IMAGE_STATE_COMPLETE", nil
 	}}}

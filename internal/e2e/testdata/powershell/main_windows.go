@@ -1,8 +1,9 @@
 // Command powershell stands where Windows has PowerShell, for tests under wine:
 // it says how it was called and does next to nothing. A script that is a file
-// is printed; its line "exit N" is obeyed. Without arguments it talks on the
-// console, whose size it tells when asked for; with "exit" and a number it hands
-// on what it is given first. Under another program's name it stands for that one.
+// is printed; its lines "exit N" and "await HOST:PORT" are obeyed. Without arguments
+// it talks on the console, whose size it tells when asked for; with "exit" and a
+// number it hands on what it is given first. Under another program's name it stands
+// for that one.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,6 +105,7 @@ func obey(file, line string, code int) int {
 		fmt.Println("started")
 		_ = c.Wait()
 	}
+	await(line)
 	return exitCode(line, code)
 }
 
@@ -122,6 +125,22 @@ func other(program string, args []string) int {
 		<-time.After(time.Hour)
 	}
 	return 0
+}
+
+// await connects to where a line "await HOST:PORT" says, and waits until the other
+// end hangs up.
+func await(line string) {
+	addr, ok := strings.CutPrefix(line, "await ")
+	if !ok {
+		return
+	}
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(92)
+	}
+	defer c.Close()
+	_, _ = io.Copy(io.Discard, c) // its end is all that counts
 }
 
 // exitCode is what a line says, code when it is about something else.
