@@ -167,8 +167,8 @@ test-windows: build $(PACK) $(TOOLS)/go-winres ## the tests of what asks Windows
 bench: build $(TOOLS)/session-manager-plugin ## timings and sizes of the real processes, into build/bench.json
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go run ./cmd/internal/bench -plugin $(TOOLS)/session-manager-plugin -out build/bench.json
 
-bench-windows: build ## 500 processes, consoles and sessions under wine, and the handles that they leave
-	scripts/need.sh ip unshare wine
+bench-windows: build ## 500 processes, consoles, sessions and log-ons of ssm-user under wine, and the handles that they leave
+	scripts/need.sh ip unshare wine x86_64-w64-mingw32-gcc
 	SSMAGENT_SESSIONS=500 SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) scripts/wine.sh scripts/bench-windows.sh
 
 soak: build ## tunnels of clients of every age that nobody uses for 90 s, and for 20 min

@@ -5,6 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 go test -count=1 -v -timeout 30m -run 'Handles$' -exec "$WINRUN" ./platform/proc ./shell
+scripts/recorder.sh go test -count=1 -v -timeout 30m -run 'Handles$' -exec "$WINRUN" ./users
 export SSMAGENT_WINDOWS="$PWD/build/_wine/bin"
 go build -o "$SSMAGENT_WINDOWS/" ./cmd/amazon-ssm-agent ./internal/e2e/testdata/powershell ./internal/e2e/testdata/handles
 cd "$WINEPREFIX/drive_c/windows/system32/WindowsPowerShell/v1.0"

@@ -77,7 +77,7 @@ func newBed(t *testing.T) *bed {
 		t.Skip("these tests would change the accounts of a Windows machine: make test-windows runs them under wine, with a library that records what it is told")
 	}
 	if err := windows.NewLazySystemDLL("netapi32.dll").NewProc("RecorderTokens").Find(); err != nil {
-		t.Fatalf("wine's own netapi32.dll is in place of the one of testdata/recorder (scripts/test-windows.sh sees to that): %v", err)
+		t.Fatalf("wine's own netapi32.dll is in place of the one of testdata/recorder (scripts/recorder.sh sees to that): %v", err)
 	}
 	key := `SOFTWARE\ssmagent ` + filepath.Base(t.TempDir()) + fmt.Sprint(os.Getpid())
 	b := &bed{Local: recorded(t.TempDir(), key), t: t, machine: t.TempDir()}

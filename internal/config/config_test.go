@@ -309,8 +309,8 @@ func TestRecordSettings(t *testing.T) {
 // TestSessionUser: what the tools that make accounts would misread is refused.
 func TestSessionUser(t *testing.T) {
 	t.Parallel()
-	c, w := load(t, `{"ssmagent":{"LoginShells":true,"SessionUser":{"UID":900,"GID":901,"System":true,"Home":"/srv/ssm","Shell":"/bin/zsh","Groups":["wheel","dialout"],"Sudo":false}}}`)
-	want := SessionUser{UID: 900, GID: 901, System: true, Home: "/srv/ssm", Shell: "/bin/zsh", Groups: []string{"wheel", "dialout"}}
+	c, w := load(t, `{"ssmagent":{"LoginShells":true,"SessionUser":{"UID":900,"GID":901,"System":true,"Home":"/srv/ssm","Shell":"/bin/zsh","Groups":["wheel","dialout","Remote Desktop Users"],"Sudo":false}}}`)
+	want := SessionUser{UID: 900, GID: 901, System: true, Home: "/srv/ssm", Shell: "/bin/zsh", Groups: []string{"wheel", "dialout", "Remote Desktop Users"}}
 	if d := cmp.Diff(want, c.SSMAgent.SessionUser); d != "" || !c.SSMAgent.LoginShells || len(w) > 0 {
 		t.Error(d, w)
 	}

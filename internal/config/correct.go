@@ -45,7 +45,7 @@ func (d *decoder) sessionUser(u SessionUser) {
 		}
 	}
 	for _, g := range u.Groups {
-		if g == "" || g[0] == '-' || strings.ContainsFunc(g, func(r rune) bool { return r <= ' ' || strings.ContainsRune(":,/", r) }) {
+		if g == "" || g[0] == '-' || g != strings.TrimSpace(g) || strings.ContainsFunc(g, func(r rune) bool { return r < ' ' || strings.ContainsRune(":,/", r) }) {
 			d.fail(d.lines["ssmagent.SessionUser.Groups"], "ssmagent.SessionUser.Groups", "%.64q is no name of a group", g)
 		}
 	}
