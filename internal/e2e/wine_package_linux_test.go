@@ -59,19 +59,19 @@ func packages(t *testing.T) string {
 }
 
 // path is where the machine's file name lies here.
-func (m wine) path(name string) string {
-	return filepath.Join(m.prefix, "drive_c", filepath.FromSlash(strings.ReplaceAll(strings.TrimPrefix(name, `C:\`), `\`, "/")))
+func (w wine) path(name string) string {
+	return filepath.Join(w.prefix, "drive_c", filepath.FromSlash(strings.ReplaceAll(strings.TrimPrefix(name, `C:\`), `\`, "/")))
 }
 
 // put copies a file into the machine.
-func (m wine) put(from, name string) {
-	m.t.Helper()
+func (w wine) put(from, name string) {
+	w.t.Helper()
 	b, err := os.ReadFile(from)
 	if err == nil {
-		err = os.WriteFile(m.path(name), b, 0o700)
+		err = os.WriteFile(w.path(name), b, 0o700)
 	}
 	if err != nil {
-		m.t.Fatal(err)
+		w.t.Fatal(err)
 	}
 }
 
@@ -80,7 +80,7 @@ func (m wine) put(from, name string) {
 const notStarted = "ShellExecuteEx failed: Internal error"
 
 // command runs a program of the machine to its end.
-func (m wine) command(t *testing.T, args ...string) (string, error) {
+func (w wine) command(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	for try := 1; ; try++ {
 		out, err := exec.Command(os.Getenv("WINRUN"), args...).CombinedOutput()
@@ -92,9 +92,9 @@ func (m wine) command(t *testing.T, args ...string) (string, error) {
 }
 
 // succeeds is a command that has to.
-func (m wine) succeeds(t *testing.T, args ...string) string {
+func (w wine) succeeds(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := m.command(t, args...)
+	out, err := w.command(t, args...)
 	if err != nil {
 		t.Fatalf("%q: %v\n%s", args, err, out)
 	}
