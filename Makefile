@@ -13,7 +13,7 @@ SOURCES := cmd internal platform service shell users fingerprint installer
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: build run test test-unit test-e2e test-install test-arm64 test-windows bench bench-windows soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-windows-arm64 build-darwin build-darwin-386 build-darwin-arm64 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 package-tar package-tar-386 package-tar-arm package-tar-arm64 package-setup package-setup-386 package-setup-arm package-setup-arm64 package-key package-win package-win-386 package-win-arm64 package-linux package-windows package-darwin package package-all pre-build checkstyle lint-all quick-test quick-integtest coverage build-release release get-tools clean help
+.PHONY: build run test test-unit test-e2e test-install test-arm64 test-vm test-windows bench bench-windows soak fuzz lint fmt build-linux build-linux-386 build-arm build-arm64 build-windows build-windows-386 build-windows-arm64 build-darwin build-darwin-386 build-darwin-arm64 build-all package-deb package-deb-386 package-deb-arm package-deb-arm64 package-rpm package-rpm-386 package-rpm-arm64 package-tar package-tar-386 package-tar-arm package-tar-arm64 package-setup package-setup-386 package-setup-arm package-setup-arm64 package-key package-win package-win-386 package-win-arm64 package-linux package-windows package-darwin package package-all pre-build checkstyle lint-all quick-test quick-integtest coverage build-release release get-tools clean help
 
 build: build-$(HOST) ## build for this machine into bin/<os>_<arch>/ (build-all: for all of them)
 
@@ -156,6 +156,14 @@ ARM64 := ./fingerprint ./shell ./users ./platform ./platform/distro ./platform/i
 test-arm64: ## tests of what asks the kernel or counts bytes, for arm64 in qemu's emulation
 	scripts/need.sh qemu-aarch64-static
 	GOARCH=arm64 go test -timeout 4m -exec qemu-aarch64-static $(ARM64)
+
+test-vm: package-deb ## the life of the Debian package in a virtual machine, with a kernel and control groups of its own; needs root, not part of test
+	scripts/need.sh busybox cpio debootstrap mke2fs qemu-system-x86_64
+	$(MAKE) --no-print-directory BIN=build/next VERSION=3.3.9001.0 package-deb
+	scripts/debian-root.sh $(TOOLS)/debian-root
+	mkdir -p build/packages
+	cp $(BIN)/$(HOST)/amazon-ssm-agent.deb build/packages/old.deb && cp build/next/$(HOST)/amazon-ssm-agent.deb build/packages/new.deb
+	scripts/vm.sh $(TOOLS)/debian-root $(CURDIR)/build/packages $(CURDIR)/build/vm
 
 test-windows: build $(PACK) $(TOOLS)/go-winres ## the tests of what asks Windows as Windows programs, and the main job, under wine in a network of its own
 	scripts/need.sh aws ip msibuild osslsigncode unshare wine wixl x86_64-w64-mingw32-gcc

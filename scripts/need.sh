@@ -12,6 +12,8 @@ package() {
 	sshd) echo openssh-server ;;
 	ip) echo iproute2 ;;
 	msibuild | msiinfo) echo msitools ;;
+	mke2fs) echo e2fsprogs ;;
+	qemu-system-x86_64) echo qemu-system-x86 ;;
 	qemu-aarch64-static) echo qemu-user-static ;;
 	systemd-nspawn) echo systemd-container ;;
 	top) echo procps ;;

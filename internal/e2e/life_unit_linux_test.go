@@ -88,6 +88,9 @@ func (l *life) reuses() {
 	if len(workers) != 1 {
 		l.t.Errorf("their workers are %v, not one", workers)
 	}
+	if told := l.m.do("journalctl", "--no-pager", "--output=cat", "SSM_COMMAND_ID="+first); !strings.Contains(told, "command finished") {
+		l.t.Errorf("by the command's field the journal has %q", told)
+	}
 	l.m.do("rm", g.ran, g.open)
 	eventually(l.t, "the scopes to go", func() bool {
 		return !strings.Contains(l.m.do("systemctl", "list-units", "--no-legend", "--plain", "--type=scope"), "ssmagent-command-")
