@@ -121,7 +121,7 @@ run: build ## the main job on this machine, nothing outside ./.run changed (ONCE
 	exec bin/$(HOST)/ssm-local demo -root ./.run $(if $(ONCE),-once)
 
 test: ## everything that can run here; a table at the end names what could not
-	scripts/test.sh test-unit test-e2e test-install test-arm64
+	scripts/test.sh test-unit test-e2e test-install test-arm64 test-windows
 
 test-unit: ## unit and property tests
 	go test -timeout 4m $$(go list ./... | grep -v /e2e)
