@@ -121,7 +121,7 @@ run: build ## the main job on this machine, nothing outside ./.run changed (ONCE
 	exec bin/$(HOST)/ssm-local demo -root ./.run $(if $(ONCE),-once)
 
 test: ## everything that can run here; a table at the end names what could not
-	scripts/test.sh test-unit test-e2e test-install test-arm64 test-windows
+	scripts/test.sh test-unit test-e2e test-install test-windows
 
 test-unit: ## unit and property tests
 	go test -timeout 4m $$(go list ./... | grep -v /e2e)
@@ -153,7 +153,7 @@ test-install: build package-deb package-rpm package-tar ## real accounts and sud
 # program cannot.
 ARM64 := ./fingerprint ./shell ./users ./platform ./platform/distro ./platform/ipc ./platform/journal ./platform/secfile ./platform/software \
 	./platform/tty ./platform/watch ./internal/fsys ./internal/seal ./internal/wire/frame
-test-arm64: ## tests of what asks the kernel or counts bytes, for arm64 in qemu's emulation
+test-arm64: ## tests of what asks the kernel or counts bytes, for arm64 in qemu's emulation, which hangs at times: not part of test
 	scripts/need.sh qemu-aarch64-static
 	GOARCH=arm64 go test -timeout 4m -exec qemu-aarch64-static $(ARM64)
 
