@@ -22,11 +22,11 @@ func TestStepsByTheStockCLI(t *testing.T) {
 		"pwsh":  `echo "pwsh $1 $(basename "$2")"; cat "$2"; exit 7`,
 		"realm": `printf 'corp.example\n  type: kerberos\n  domain-name: corp.example\n'`,
 	} {
-		if err := os.WriteFile(filepath.Join(over, name), []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil { //nolint:gosec // a program
+		if err := os.WriteFile(filepath.Join(over, name), []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Chmod(over, 0o755); err != nil { //nolint:gosec // as /usr/bin
+	if err := os.Chmod(over, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	lay := "mount -t overlay -o lowerdir=" + over + `:/usr/bin overlay /usr/bin && exec "$0" "$@"`

@@ -59,19 +59,19 @@ func packages(t *testing.T) string {
 }
 
 // path is where the machine's file name lies here.
-func (w wine) path(name string) string {
-	return filepath.Join(w.prefix, "drive_c", filepath.FromSlash(strings.ReplaceAll(strings.TrimPrefix(name, `C:\`), `\`, "/")))
+func (m wine) path(name string) string {
+	return filepath.Join(m.prefix, "drive_c", filepath.FromSlash(strings.ReplaceAll(strings.TrimPrefix(name, `C:\`), `\`, "/")))
 }
 
 // put copies a file into the machine.
-func (w wine) put(from, name string) {
-	w.t.Helper()
+func (m wine) put(from, name string) {
+	m.t.Helper()
 	b, err := os.ReadFile(from)
 	if err == nil {
-		err = os.WriteFile(w.path(name), b, 0o700)
+		err = os.WriteFile(m.path(name), b, 0o700)
 	}
 	if err != nil {
-		w.t.Fatal(err)
+		m.t.Fatal(err)
 	}
 }
 
@@ -80,7 +80,7 @@ func (w wine) put(from, name string) {
 const notStarted = "ShellExecuteEx failed: Internal error"
 
 // command runs a program of the machine to its end.
-func (w wine) command(t *testing.T, args ...string) (string, error) {
+func (m wine) command(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	for try := 1; ; try++ {
 		out, err := exec.Command(os.Getenv("WINRUN"), args...).CombinedOutput()
@@ -92,9 +92,9 @@ func (w wine) command(t *testing.T, args ...string) (string, error) {
 }
 
 // succeeds is a command that has to.
-func (w wine) succeeds(t *testing.T, args ...string) string {
+func (m wine) succeeds(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := w.command(t, args...)
+	out, err := m.command(t, args...)
 	if err != nil {
 		t.Fatalf("%q: %v\n%s", args, err, out)
 	}
