@@ -124,7 +124,7 @@ test: ## everything that can run here; a table at the end names what could not
 	scripts/test.sh test-unit test-e2e test-install test-windows
 
 test-unit: ## unit and property tests
-	go test -timeout 4m $$(go list ./... | grep -v /e2e)
+	go test -timeout 8m $$(go list ./... | grep -v /e2e)
 
 test-e2e: build ## real processes over real sockets, driven by other people's clients
 	scripts/need.sh asciinema aws node npm tmux ssh sshd ssh-keygen vi less top rsync ip unshare

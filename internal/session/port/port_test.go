@@ -360,20 +360,22 @@ func TestTooMany(t *testing.T) {
 	t.Parallel()
 	l := serve(t, kinds()["ours"], true, mirror)
 	l.client(2)
-	first := l.stream()
-	for range maxOpen + 5 {
-		l.stream()
+	streams := make([]*smux.Stream, maxOpen+6)
+	for i := range streams {
+		streams[i] = l.stream()
 	}
 	for range 6 {
 		if f := <-l.flags; f != mgs.FlagConnectToPortError {
 			t.Errorf("flag %d", f)
 		}
 	}
-	if _, err := first.Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(first, make([]byte, 1)); err != nil {
-		t.Error(err)
+	for _, st := range streams[:maxOpen] { // each came about, which takes its time
+		if _, err := st.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(st, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if n := l.traffic.Connections.Load(); n != maxOpen {
 		t.Errorf("%d connections", n)
