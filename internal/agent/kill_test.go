@@ -354,6 +354,7 @@ func (k *killed) checkFirst(id, dir string) {
 // operation on the disk that either makes for a command: each ends with exactly
 // one true result and no script runs twice.
 func TestKills(t *testing.T) {
+	t.Parallel()
 	newKilled(t, config.Default().Mds.CommandWorkersLimit).through(
 		"agent mkdir the job's directory", "agent sync request.json", "agent syncdir jobs", // received, promised
 		"agent write worker.json", "worker sync events", // running, step result
@@ -364,6 +365,7 @@ func TestKills(t *testing.T) {
 // TestKillsOfASecondCommand is TestKills for commands that get the worker of
 // the one before them, which has one true result too.
 func TestKillsOfASecondCommand(t *testing.T) {
+	t.Parallel()
 	k := newKilled(t, 1)
 	k.through("agent write worker.json", "worker sync events", "agent sync outbox.log")
 	if t.Logf("%d second commands ran in the worker of the first", k.reused); k.reused == 0 {
