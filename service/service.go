@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -152,9 +151,10 @@ func (h *host) ended() error {
 	return fmt.Errorf("%w: %w", ErrEnded, h.err)
 }
 
-// Supervised says whether a service manager wants to know how the service is
-// (systemd, where the unit is of Type=notify).
-func Supervised() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
+// Supervised says whether a service manager wants to know how the service is:
+// systemd, where the unit is of Type=notify, and Windows', but in containers
+// whose services are not in session 0.
+func Supervised() bool { return supervised() }
 
 // Tell tells the service manager in words what the service is doing; "" takes
 // them back. Without such a manager it does nothing.

@@ -12,6 +12,8 @@ import (
 	kardianos "github.com/kardianos/service"
 )
 
+func supervised() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
+
 func run(h *host) error {
 	// Before the core starts, so that no signal finds us without a handler.
 	// SIGHUP is caught, not ignored: children would inherit that.

@@ -19,6 +19,11 @@ func Default() Options {
 	return Options{Name: "AmazonSSMAgent", DisplayName: "Amazon SSM Agent", Description: "Amazon SSM Agent", StopWithin: 20 * time.Second}
 }
 
+func supervised() bool {
+	yes, err := svc.IsWindowsService()
+	return err == nil && yes
+}
+
 func run(h *host) error { return h.under(svc.Run, openEvents) }
 
 // under hosts h under the service manager, or in the foreground where that did

@@ -133,8 +133,10 @@ func TestWineServiceStages(t *testing.T) {
 	s.agent("start")
 	s.logged(2, waits)
 	s.image("REG_SZ", "IMAGE_STATE_COMPLETE")
-	if code := s.ended(); code != "5" {
-		t.Errorf("not registered: code %s", code)
+	s.logged(1, "waits for the registration of this machine")
+	s.agent("stop")
+	if code := s.ended(); code != "0" {
+		t.Errorf("stopped while it is not registered: code %s", code)
 	}
 	s.image("REG_DWORD", "1")
 	s.agent("start")
