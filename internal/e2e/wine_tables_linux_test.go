@@ -305,21 +305,21 @@ func TestWineInstallScripts(t *testing.T) {
 }
 
 // unzip unpacks one file into a folder of the machine.
-func (w wine) unzip(f *zip.File, folder string) {
-	w.t.Helper()
+func (m wine) unzip(f *zip.File, folder string) {
+	m.t.Helper()
 	r, err := f.Open()
 	if err != nil {
-		w.t.Fatal(err)
+		m.t.Fatal(err)
 	}
 	defer r.Close()
 	b, err := io.ReadAll(r)
 	if err == nil && bytes.Contains(bytes.ReplaceAll(b, []byte("\r\n"), nil), []byte("\n")) {
-		w.t.Errorf("%s has lines that do not end as Windows' do", f.Name)
+		m.t.Errorf("%s has lines that do not end as Windows' do", f.Name)
 	}
 	if err == nil {
-		err = os.WriteFile(w.path(folder+`\`+f.Name), b, 0o600)
+		err = os.WriteFile(m.path(folder+`\`+f.Name), b, 0o600)
 	}
 	if err != nil {
-		w.t.Fatal(err)
+		m.t.Fatal(err)
 	}
 }
