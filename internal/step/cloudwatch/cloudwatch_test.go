@@ -41,6 +41,12 @@ func (m *machine) start(s proc.Spec) (proc.Process, error) {
 	return p, nil
 }
 
+func (m *machine) refuses(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refuse = err
+}
+
 func (m *machine) find(id proc.ID) (proc.Process, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -203,9 +209,9 @@ func TestKeep(t *testing.T) {
 		}
 		stop()
 		_ = m.last().Kill()
-		m.refuse = errors.New("no memory")
+		m.refuses(errors.New("no memory"))
 		stop = keep()
-		m.refuse = nil
+		m.refuses(nil)
 		after(16 * time.Minute)
 		if len(told) != 1 || !strings.Contains(told[0].Error(), "no memory") || m.running() != 1 {
 			t.Errorf("%v told, %d run", told, m.running())
