@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
@@ -14,7 +15,7 @@ import (
 type fakeManager struct {
 	goOn    chan error
 	entered []string
-	closed  int
+	closed  atomic.Int32
 }
 
 func (f *fakeManager) enter(_ context.Context, id ID, unit string) error {
@@ -22,7 +23,7 @@ func (f *fakeManager) enter(_ context.Context, id ID, unit string) error {
 	return <-f.goOn
 }
 
-func (f *fakeManager) Close() { f.closed++ }
+func (f *fakeManager) Close() { f.closed.Add(1) }
 
 func fakeScopes(f *fakeManager, dialled error, told *[]string) *Scopes {
 	return &Scopes{
@@ -58,8 +59,8 @@ func TestScopes(t *testing.T) {
 		if !slices.Equal(told, []string{"no such thing"}) {
 			t.Errorf("told %q", told)
 		}
-		if f.closed < 2 || s.busy {
-			t.Errorf("closed %d connections, busy %v", f.closed, s.busy)
+		if f.closed.Load() < 2 || s.busy {
+			t.Errorf("closed %d connections, busy %v", f.closed.Load(), s.busy)
 		}
 	})
 }
