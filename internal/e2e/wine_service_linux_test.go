@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
@@ -176,9 +177,12 @@ func TestWineServiceUpgrade(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := l.(*net.TCPListener).SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
 	script, err := l.Accept()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("the script does not run: %v", err)
 	}
 	defer script.Close()
 	s.agent("stop")

@@ -145,8 +145,12 @@ func TestEveryCallFails(t *testing.T) {
 
 // TestRealRegistry waits by the system's own calls.
 func TestRealRegistry(t *testing.T) {
-	if s, err := State(); err != nil || s != "" {
-		t.Skipf("this machine has an image state, %q (%v), which is left alone", s, err)
+	s, err := State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s != "" {
+		t.Skipf("this machine has an image state, %q, which is left alone", s)
 	}
 	k, _, err := registry.CreateKey(registry.LOCAL_MACHINE, stateKey, registry.ALL_ACCESS|registry.WOW64_64KEY)
 	if err != nil {

@@ -161,3 +161,24 @@ func ReapOrphans() error { return reapOrphans() }
 // also of those that we were born with. Start does it; others who start
 // programs call it first. (On Windows handles are inherited when named only.)
 func CloseOnExec() error { return closeOnExec() }
+
+// ID implements Process.
+func (p *process) ID() ID { return p.id }
+
+// Wait implements Process. The code is that of await, which each system has of
+// its own.
+func (p *process) Wait(ctx context.Context) (State, error) {
+	p.once.Do(func() { go p.await() })
+	select {
+	case <-p.done:
+		return p.state, p.err
+	case <-ctx.Done():
+		// What has ended already is told in preference.
+		select {
+		case <-p.done:
+			return p.state, p.err
+		default:
+			return State{Code: -1}, ctx.Err()
+		}
+	}
+}

@@ -196,26 +196,6 @@ func find(id ID) (Process, error) {
 	return &process{id: id, hold: hold, group: st.pgrp == id.PID, done: make(chan struct{})}, nil
 }
 
-// ID implements Process.
-func (p *process) ID() ID { return p.id }
-
-// Wait implements Process.
-func (p *process) Wait(ctx context.Context) (State, error) {
-	p.once.Do(func() { go p.await() })
-	select {
-	case <-p.done:
-		return p.state, p.err
-	case <-ctx.Done():
-		// What has ended already is told in preference.
-		select {
-		case <-p.done:
-			return p.state, p.err
-		default:
-			return State{Code: -1}, ctx.Err()
-		}
-	}
-}
-
 // Usage implements Process.
 func (p *process) Usage() time.Duration {
 	p.mu.Lock()

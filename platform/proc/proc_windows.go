@@ -200,25 +200,6 @@ func alive(h windows.Handle) bool {
 	return err == nil && ev == uint32(windows.WAIT_TIMEOUT)
 }
 
-// ID implements Process.
-func (p *process) ID() ID { return p.id }
-
-// Wait implements Process. The exit code is known of a re-found process too.
-func (p *process) Wait(ctx context.Context) (State, error) {
-	p.once.Do(func() { go p.await() })
-	select {
-	case <-p.done:
-		return p.state, p.err
-	case <-ctx.Done():
-		select {
-		case <-p.done:
-			return p.state, p.err
-		default:
-			return State{Code: -1}, ctx.Err()
-		}
-	}
-}
-
 func (p *process) await() {
 	defer close(p.done)
 	defer p.release()

@@ -13,15 +13,6 @@ import (
 	"ssmagent/internal/fsys"
 )
 
-type osFS struct{ user, everybody bool }
-
-// file gives the errors of an open file their names.
-type file struct{ *os.File }
-
-func (f file) Write(b []byte) (int, error) { n, err := f.File.Write(b); return n, named(err) }
-func (f file) Sync() error                 { return named(f.File.Sync()) }
-func (f file) Truncate(size int64) error   { return named(f.File.Truncate(size)) }
-
 // named adds the sentinels of fsys to the system's error.
 func named(err error) error {
 	switch {
