@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"ssmagent/internal/client/clienttest"
+	"ssmagent/internal/clock"
 	"ssmagent/internal/seal"
 	"ssmagent/internal/wire/frame"
 	"ssmagent/internal/wire/mgs"
@@ -101,17 +102,40 @@ func TestNoKey(t *testing.T) {
 			d := encryptedDouble(t, clienttest.Options{})
 			o := options(d)
 			o.DataKey = key
-			s := start(t, o, func(s *Session) { s.policy.refusedWithin = time.Millisecond })
+			wait := hourglass{own: clock.NewFake(time.Now())}
+			o.Clock = wait
+			s := start(t, o, func(s *Session) { s.policy.refusedWithin = glass })
 			r := d.Response()
 			if a := r.ProcessedClientActions[1]; a.ActionStatus != mgs.ActionFailed || !strings.HasPrefix(a.Error, "Failed to process action KMSEncryption: ") || len(r.Errors) != 1 {
 				t.Errorf("%+v", r)
 			}
+			if err := wait.own.Await(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			wait.own.Advance(glass)
 			<-s.Done()
 			if e := s.End(); e.Reason != Failed || !strings.Contains(e.Text, "Failed to process action KMSEncryption: th") {
 				t.Errorf("%+v", e)
 			}
 		})
 	}
+}
+
+// hourglass is the system's clock, but for waits of length glass, which a test
+// ends.
+type hourglass struct {
+	clock.Real
+
+	own *clock.Fake
+}
+
+const glass = 61 * time.Minute
+
+func (h hourglass) NewTimer(d time.Duration) clock.Timer {
+	if d == glass {
+		return h.own.NewTimer(d)
+	}
+	return h.Real.NewTimer(d)
 }
 
 // TestKeyUnderWay: a call to KMS under way does not hold up the end.
