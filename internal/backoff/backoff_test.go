@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,8 +30,8 @@ func TestDelay(t *testing.T) {
 		"jitter":       {Policy{First: time.Second, Factor: 2, Cap: 5 * time.Second, Jitter: 0.2}, 3, 5500 * time.Millisecond},
 		"shrinks not":  {Policy{First: time.Second, Factor: 0.5}, 3, time.Second},
 		"negative":     {Policy{First: time.Second, Factor: 2}, -1, time.Second},
-		"no overflow":  {Policy{First: time.Hour, Factor: 10}, 1 << 40, maxDelay},
-		"zero forever": {Policy{Factor: 10}, 1 << 40, 0},
+		"no overflow":  {Policy{First: time.Hour, Factor: 10}, math.MaxInt, maxDelay},
+		"zero forever": {Policy{Factor: 10}, math.MaxInt, 0},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

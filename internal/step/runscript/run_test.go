@@ -64,8 +64,8 @@ func TestExitCodes(t *testing.T) {
 // TestWindowsForms: what differs on Windows and needs none.
 func TestWindowsForms(t *testing.T) {
 	t.Parallel()
-	for code, want := range map[int]string{0: "exit status 0", 3010: "exit status 3010", 65535: "exit status 65535", 65536: "exit status 0x10000", 0xc0000005: "exit status 0xc0000005"} {
-		if got := exitStatus(code); got != want {
+	for code, want := range map[uint32]string{0: "exit status 0", 3010: "exit status 3010", 65535: "exit status 65535", 65536: "exit status 0x10000", 0xc0000005: "exit status 0xc0000005"} {
+		if got := exitStatus(int(code)); got != want {
 			t.Errorf("%d: %q, want %q", code, got, want)
 		}
 	}
