@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -120,12 +121,22 @@ func suspend(p *pair) {
 	p.end()
 }
 
-// stop is ^S, which holds back what a program prints until ^Q.
+// stop is ^S, which holds back what a program prints until ^Q. Nothing echoes
+// meanwhile: whether a held echo or a held write comes first after ^Q is
+// chance, under SSH too.
 func stop(p *pair) {
-	p.keys("\x13touch stop.$$; echo HE''LD\r")
-	eventually(p.t, "both shells to have read the line", func() bool {
+	p.command("stty -echo; echo ru''n; head -n 1 >stop.$$; echo HE''LD; stty echo")
+	p.until("run")
+	p.keys("\x13typed while stopped\r")
+	eventually(p.t, "both programs to have read the line", func() bool {
+		read := 0
 		made, _ := filepath.Glob(filepath.Join(p.m.dir, "stop.*"))
-		return len(made) == len(kinds)
+		for _, name := range made {
+			if line, _ := os.ReadFile(name); len(line) > 0 {
+				read++
+			}
+		}
+		return read == len(kinds)
 	})
 	for i, k := range kinds {
 		if s := p.screen(i); strings.Contains(s, "HELD") {
