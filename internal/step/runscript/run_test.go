@@ -310,7 +310,12 @@ func TestTimeout(t *testing.T) {
 	fake := clock.NewFake(time.Unix(0, 0))
 	p := sh()
 	p.Clock = fake
-	out, stdout, stderr := ready(t.Context(), t, p, func() { fake.Advance(time.Hour) }, "echo ready; sleep 1000")
+	expire := func() {
+		if fake.Await(t.Context(), 1) == nil { // the output can come before the timer is set
+			fake.Advance(time.Hour)
+		}
+	}
+	out, stdout, stderr := ready(t.Context(), t, p, expire, "echo ready; sleep 1000")
 	if out.Status != doc.TimedOut || out.Code != 137 || stdout != "ready\n" || stderr != "" {
 		t.Errorf("%+v %q %q", out, stdout, stderr)
 	}
