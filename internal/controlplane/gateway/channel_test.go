@@ -158,8 +158,10 @@ func TestDeadPeer(t *testing.T) {
 	a.connectWith(&websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool { pinged <- struct{}{}; return false }})
 	ended := make(chan error)
 	go func() { _, _, err := a.conn.Read(t.Context()); ended <- err }()
+	l.awaitTimer(pingEvery)
 	l.clock.Advance(pingEvery)
 	<-pinged
+	l.awaitTimer(pongDeadline)
 	l.clock.Advance(pongDeadline)
 	if err := <-ended; err == nil {
 		t.Error("the channel of a dead peer is open")
