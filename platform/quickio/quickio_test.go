@@ -88,7 +88,10 @@ func TestConnEnds(t *testing.T) {
 		t.Error(err)
 	}
 	_ = a.SetReadDeadline(time.Time{})
-	_ = a.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	go func() { // something is there when the deadline comes
+		_, _ = b.Read(make([]byte, 1))
+		_ = a.SetWriteDeadline(time.Unix(1, 0))
+	}()
 	if n, err := a.Write(make([]byte, 64<<20)); n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error(n, err)
 	}

@@ -92,7 +92,6 @@ func TestRefusedChannels(t *testing.T) {
 func TestRefusedFirstMessages(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	l.gw.firstTime = 200 * time.Millisecond
 	a, b := l.agent(nodeA), l.agent(nodeB)
 	used := a.create()
 	if !l.gw.tokens.redeem(used, nodeA) {
@@ -115,26 +114,34 @@ func TestRefusedFirstMessages(t *testing.T) {
 		{"binary", websocket.MessageBinary, a.hello(fresh)},
 		{"other schema", websocket.MessageText, []byte(strings.Replace(string(a.hello(fresh)), "1.0", "9.0", 1))},
 		{"too long", websocket.MessageText, make([]byte, maxFirst+1)},
-		{"nothing", 0, nil},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			conn, _, err := a.upgrade(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = conn.CloseNow() }()
-			if tc.text != nil {
-				if err := conn.Write(t.Context(), tc.kind, tc.text); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if _, _, err := conn.Read(t.Context()); err == nil {
-				t.Error("it is answered")
-			}
-			if l.gw.Connected(nodeA) {
-				t.Error("the channel is open")
-			}
-		})
+		t.Run(tc.name, func(t *testing.T) { wantTurnedAway(t, l, tc.kind, tc.text) })
+	}
+	t.Run("nothing", func(t *testing.T) {
+		l := newLab(t)
+		l.gw.firstTime = 50 * time.Millisecond
+		wantTurnedAway(t, l, 0, nil)
+	})
+}
+
+// wantTurnedAway opens a channel whose first message is text, or none.
+func wantTurnedAway(t *testing.T, l *lab, kind websocket.MessageType, text []byte) {
+	t.Helper()
+	conn, _, err := l.agent(nodeA).upgrade(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.CloseNow() }()
+	if text != nil {
+		if err := conn.Write(t.Context(), kind, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := conn.Read(t.Context()); err == nil {
+		t.Error("it is answered")
+	}
+	if l.gw.Connected(nodeA) {
+		t.Error("the channel is open")
 	}
 }
 
