@@ -123,15 +123,16 @@ run: build ## the main job on this machine, nothing outside ./.run changed (ONCE
 	exec bin/$(HOST)/ssm-local demo -root ./.run $(if $(ONCE),-once)
 
 test: ## everything that can run here; a table at the end names what could not
-	scripts/test.sh test-unit test-e2e test-install
+	scripts/test.sh test-unit test-e2e test-install test-windows
 
 test-unit: ## unit and property tests
 	go test -timeout 8m $$(go list ./... | grep -v /e2e)
 
+# These tests wait for other programs more than they work: two for each processor.
 test-e2e: build ## real processes over real sockets, driven by other people's clients
 	scripts/need.sh asciinema aws node npm tmux ssh sshd ssh-keygen vi less top rsync ip unshare
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin $(TOOLS)/npm/node_modules
-	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m -skip '^Test(Install|Package(Life|Readme|Setup|Tarball)|Wine)' ./internal/e2e/...
+	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) go test -timeout 8m -parallel $$((2 * $$(nproc))) -skip '^Test(Install|Package(Life|Readme|Setup|Tarball)|Wine)' ./internal/e2e/...
 
 # The life of the packages needs two versions of them, and a Debian to live on.
 test-install: build package-deb package-rpm package-tar ## real accounts and sudo in a root of its own, packages on a real systemd; needs root
@@ -171,7 +172,7 @@ test-windows: build $(PACK) $(TOOLS)/go-winres ## the tests of what asks Windows
 	scripts/need.sh aws ip msibuild osslsigncode unshare wine wixl x86_64-w64-mingw32-gcc
 	$(MAKE) --no-print-directory $(TOOLS)/session-manager-plugin
 	SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) scripts/wine.sh scripts/test-windows.sh
-	for life in Refusals Life Setup; do SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) scripts/wine.sh scripts/test-windows-package.sh TestWinePackage$$life || exit 1; done
+	printf 'TestWinePackage%s\n' Refusals Life Setup | SSMAGENT_BIN=$(CURDIR)/bin/$(HOST) xargs -P 2 -n 1 scripts/alone.sh scripts/wine.sh scripts/test-windows-package.sh
 	@grep '^|' docs/windows-evidence.md
 
 bench: build $(TOOLS)/session-manager-plugin ## timings and sizes of the real processes, into build/bench.json

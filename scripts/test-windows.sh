@@ -22,4 +22,4 @@ rm -f "$powershell"
 cp "$SSMAGENT_WINDOWS/powershell.exe" "$powershell"
 # The other end of the main job is this machine.
 unset GOOS GOARCH
-GOFLAGS=${OUTSIDE_GOFLAGS:-} go test -count=1 -timeout 9m -run '^TestWine' -skip '^TestWinePackage' ./internal/e2e/
+GOFLAGS=${OUTSIDE_GOFLAGS:-} go test -count=1 -timeout 9m -parallel "$((2 * $(nproc)))" -run '^TestWine' -skip '^TestWinePackage' ./internal/e2e/
