@@ -126,6 +126,7 @@ test: ## everything that can run here; a table at the end names what could not
 	scripts/test.sh test-unit test-e2e test-install test-windows
 
 test-unit: ## unit and property tests
+	scripts/need.sh ip
 	go test -timeout 8m $$(go list ./... | grep -v /e2e)
 
 # These tests wait for other programs more than they work: two for each processor.

@@ -194,7 +194,7 @@ func TestRecordingPlaysBack(t *testing.T) {
 	s.types("inserted ä€漢字🙂 "+strings.Repeat("long ", 40)+"\x1b", "inserted")
 	s.tmux(t, "resize-window", "-t", "=live:", "-x", "100", "-y", "30")
 	s.types("", "line 25.") // it has room for that only now
-	s.types(":echo 'dra' . 'wn'\r", "drawn")
+	s.types(":set columns?\r", "columns=100")
 	session := p.sessions(types.SessionStateActive, n.id)
 	if len(session) != 1 {
 		t.Fatalf("sessions %v", session)
