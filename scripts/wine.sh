@@ -56,6 +56,9 @@ if [ "${SSMAGENT_WINE:-}" != inside ]; then
 	(wine --version; go version) >>"$wine/stamp.new" 2>/dev/null
 	cmp -s "$wine/stamp.new" "$wine/stamp" || template
 	(cd "$here" && go run ./cmd/internal/wineshim -module "$wine/module")
+	# Modules come from outside: what either system's programs and tests need.
+	(cd "$here" && go list -deps -test ./... >/dev/null &&
+		GOOS=windows GOFLAGS="${GOFLAGS:-} -modfile=$wine/module/go.mod" go list -deps -test ./... >/dev/null)
 	prefix=$(mktemp -d "$wine/prefix.XXXXXX")
 	machine "$prefix"
 	exec 9>&-
