@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 )
 
@@ -43,7 +44,7 @@ func (o options) notices(program string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	dirs, err := moduleDirs()
+	dirs, err := moduleDirs(built.Deps)
 	if err != nil {
 		return nil, err
 	}
@@ -84,13 +85,25 @@ func licenses(b *bytes.Buffer, what, dir string) error {
 	return nil
 }
 
-// moduleDirs are the folders of the modules that the repository's module needs.
-func moduleDirs() (map[string]string, error) {
-	out, err := exec.Command("go", "list", "-m", "-json", "all").Output()
+// moduleDirs are the folders of modules that the repository's module needs. It
+// asks for these only: a list of all would fetch what nobody builds.
+func moduleDirs(modules []*debug.Module) (map[string]string, error) {
+	dirs := map[string]string{}
+	if len(modules) == 0 {
+		return dirs, nil
+	}
+	words := []string{"list", "-m", "-json"}
+	for _, m := range modules {
+		words = append(words, m.Path)
+	}
+	out, err := exec.Command("go", words...).Output()
 	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(exit.Stderr))
+		}
 		return nil, fmt.Errorf("go list: %w", err)
 	}
-	dirs := map[string]string{}
 	for d := json.NewDecoder(bytes.NewReader(out)); ; {
 		var m struct{ Path, Dir string }
 		switch err := d.Decode(&m); {
