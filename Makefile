@@ -192,7 +192,7 @@ fuzz: ## every decoder's fuzz test for FUZZTIME (60s each)
 	scripts/fuzz.sh $(FUZZTIME)
 
 lint: checkstyle $(TOOLS)/golangci-lint ## gofmt, vet and golangci-lint for Linux, Windows and macOS, race detector
-	for os in linux windows darwin; do GOOS=$$os $(TOOLS)/golangci-lint run ./... || exit 1; done
+	for m in linux/amd64 linux/386 windows/amd64 windows/386 windows/arm64 darwin/arm64; do GOOS=$${m%/*} GOARCH=$${m#*/} $(TOOLS)/golangci-lint run ./... || exit 1; done
 	CGO_ENABLED=1 go test -race $$(go list ./... | grep -v /e2e)
 
 $(TOOLS)/golangci-lint:
