@@ -33,7 +33,7 @@ type ends struct {
 	talk, listen, say string // ports
 }
 
-func newEnds(bytes int) (*ends, error) {
+func newEnds(bytes int64) (*ends, error) {
 	e := &ends{}
 	serve := func(handle func(net.Conn)) (string, error) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -56,13 +56,13 @@ func newEnds(bytes int) (*ends, error) {
 	var err error
 	text := make([]byte, 1<<20)
 	if e.talk, err = serve(func(c net.Conn) {
-		for n := 0; n < bytes; n += len(text) {
+		for n := int64(0); n < bytes; n += int64(len(text)) {
 			if _, err := c.Write(text); err != nil {
 				return
 			}
 		}
 	}); err == nil {
-		e.listen, err = serve(func(c net.Conn) { _, _ = io.CopyN(io.Discard, c, int64(bytes)); _, _ = c.Write([]byte("x")) })
+		e.listen, err = serve(func(c net.Conn) { _, _ = io.CopyN(io.Discard, c, bytes); _, _ = c.Write([]byte("x")) })
 	}
 	if err == nil {
 		e.say, err = serve(func(c net.Conn) { _, _ = c.Write([]byte("x")); _, _ = c.Read(make([]byte, 1)) })
