@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"ssmagent/platform/proc/proctest"
 )
 
 // bench is a folder with a script of an update package, and programs that only
@@ -40,9 +42,7 @@ func newBench(t *testing.T, scripts string, files []string, tools map[string]str
 
 func (b bench) write(file, text string) {
 	b.t.Helper()
-	if err := os.WriteFile(file, []byte(text), 0o700); err != nil {
-		b.t.Fatal(err)
-	}
+	proctest.Plant(b.t, file, []byte(text))
 }
 
 // run runs a script and returns its exit code, what it said, and what it called.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"ssmagent/platform/proc"
+	"ssmagent/platform/proc/proctest"
 	"ssmagent/shell"
 )
 
@@ -241,9 +242,7 @@ func TestRefusals(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	script := filepath.Join(dir, "script")
-	if err := os.WriteFile(script, []byte("#!/no/such/interpreter\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	proctest.Plant(t, script, []byte("#!/no/such/interpreter\n"))
 	text := filepath.Join(dir, "text")
 	if err := os.WriteFile(text, []byte("hello"), 0o644); err != nil {
 		t.Fatal(err)

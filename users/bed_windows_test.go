@@ -61,7 +61,7 @@ func recorded(dir, key string) *Local {
 type bed struct {
 	*Local
 	t       *testing.T
-	machine string // the recorder's folder
+	machine string          // the recorder's folder
 	said    strings.Builder // its log
 }
 

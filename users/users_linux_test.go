@@ -11,11 +11,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"ssmagent/platform/proc/proctest"
 	"ssmagent/platform/secfile"
 )
 
@@ -73,14 +73,7 @@ func (b *bed) write(path, text string) {
 // tool makes a tool that records how it is called.
 func (b *bed) tool(name, script string) {
 	b.t.Helper()
-	// A child forked meanwhile by another test would hold the file open for
-	// writing until it is a program of its own, and nobody could run the tool.
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	b.write("bin/"+name, "#!/bin/sh\necho \""+name+" $*\" >>"+b.in("calls")+"\n"+script+"\n")
-	if err := os.Chmod(b.in("bin/"+name), 0o755); err != nil {
-		b.t.Fatal(err)
-	}
+	proctest.Plant(b.t, b.in("bin/"+name), []byte("#!/bin/sh\necho \""+name+" $*\" >>"+b.in("calls")+"\n"+script+"\n"))
 }
 
 func (b *bed) calls(name string) (calls []string) {

@@ -18,6 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"ssmagent/platform/proc/proctest"
 )
 
 // container is an agent that is the first process of one, on a root that cannot
@@ -55,9 +57,7 @@ func (p *plane) image() *image {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(i.dir, "amazon-ssm-agent"), agent, 0o755); err != nil {
-		p.t.Fatal(err)
-	}
+	proctest.Plant(p.t, filepath.Join(i.dir, "amazon-ssm-agent"), agent)
 	for _, words := range imageSays(p.t, "COPY") {
 		i.instructions = append(i.instructions, "--copy", filepath.Join(i.dir, words[0])+":"+words[1])
 	}
@@ -297,9 +297,7 @@ func busyBox(t *testing.T) (root string) {
 		}
 	}
 	for name, text := range map[string]string{"bin/busybox": string(b), "etc/passwd": "root:x:0:0::/root:/bin/sh\n", "etc/group": "root:x:0:\n"} {
-		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		proctest.Plant(t, filepath.Join(root, name), []byte(text))
 	}
 	applets, err := exec.Command("/bin/busybox", "--list").Output()
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"ssmagent/platform/proc/proctest"
 )
 
 // with has the node's agent start again with programs of the test in PATH
@@ -19,9 +21,7 @@ func (n *node) with(programs map[string]string) (calls string) {
 	calls = filepath.Join(dir, "calls")
 	for name, body := range programs {
 		text := fmt.Sprintf("#!/bin/sh\n{ printf %s; printf ' <%%s>' \"$@\"; echo; } >>%s\n%s\n", name, calls, body)
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
-			n.t.Fatal(err)
-		}
+		proctest.Plant(n.t, filepath.Join(dir, name), []byte(text))
 	}
 	n.term()
 	n.program = startAs(n.t, exec.Command("/usr/bin/env", "PATH="+dir+":/usr/sbin:/usr/bin:/sbin:/bin", filepath.Join(bin, "amazon-ssm-agent"), "-root", n.root))

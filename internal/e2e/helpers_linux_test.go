@@ -31,6 +31,7 @@ func (p *plane) online(id string) {
 			Filters: []types.InstanceInformationStringFilter{{Key: aws.String("InstanceIds"), Values: []string{id}}}})
 		return err == nil && len(out.InstanceInformationList) == 1 && out.InstanceInformationList[0].PingStatus == types.PingStatusOnline
 	})
+	p.connected(&node{id: id}, types.ConnectionStatusConnected) // a session finds it too
 }
 
 // send sends a shell script to a node and returns the command id.

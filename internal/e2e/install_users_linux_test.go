@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"ssmagent/platform/proc/proctest"
 )
 
 // Tests whose names begin with TestInstall are those of make test-install.
@@ -252,9 +254,7 @@ func TestInstallAccounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(f.in("/tmp/users.test"), b, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	proctest.Plant(t, f.in("/tmp/users.test"), b)
 	if out := f.sh("cd /tmp && SSMAGENT_FRESH_ROOT=1 ./users.test -test.v -test.run '^TestReal$'"); !strings.Contains(out, "--- PASS: TestReal") {
 		t.Error(out)
 	}

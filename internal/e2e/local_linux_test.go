@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"ssmagent/platform/proc/proctest"
 )
 
 // TestRestartOfTheMachine has a script ask for a restart: the system's own
@@ -22,9 +24,7 @@ func TestRestartOfTheMachine(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(n.root, "sbin"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(n.root, "sbin", "shutdown"), []byte("#!/bin/sh\necho \"$*\" >>"+asked+"\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	proctest.Plant(t, filepath.Join(n.root, "sbin", "shutdown"), []byte("#!/bin/sh\necho \"$*\" >>"+asked+"\n"))
 	again := filepath.Join(n.root, "again")
 	id := p.send(n.id, "[ -e "+again+" ] && echo second && exit 0", "touch "+again, "echo first", "exit 194")
 	if got := p.file(asked, 1); got[0] != "-r +1" {

@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"ssmagent/platform/proc/proctest"
 )
 
 // ssmCLI runs ssm-cli on the node.
@@ -368,9 +370,7 @@ func TestLocalSocketIsForRoot(t *testing.T) {
 	if err := os.Chmod(public, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(public, "ssm-cli"), b, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	proctest.Plant(t, filepath.Join(public, "ssm-cli"), b)
 	cmd := exec.Command(filepath.Join(public, "ssm-cli"), "-root", n.root, "commands", "list")
 	cmd.Env = []string{"PATH=/usr/bin:/bin"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}

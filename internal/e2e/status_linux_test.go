@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"ssmagent/platform/proc/proctest"
 )
 
 // adminSocket is where the agent below root is asked how it is.
@@ -163,9 +165,7 @@ func TestAdminSocketIsForRoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(cli, b, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	proctest.Plant(t, cli, b)
 	if err := os.Chmod(filepath.Dir(filepath.Dir(cli)), 0o755); err != nil {
 		t.Fatal(err)
 	}

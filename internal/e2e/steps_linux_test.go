@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"ssmagent/platform/proc/proctest"
 )
 
 // TestStepsByTheStockCLI runs the steps that have no test of their own: with a
@@ -22,9 +24,7 @@ func TestStepsByTheStockCLI(t *testing.T) {
 		"pwsh":  `echo "pwsh $1 $(basename "$2")"; cat "$2"; exit 7`,
 		"realm": `printf 'corp.example\n  type: kerberos\n  domain-name: corp.example\n'`,
 	} {
-		if err := os.WriteFile(filepath.Join(over, name), []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		proctest.Plant(t, filepath.Join(over, name), []byte("#!/bin/sh\n"+body+"\n"))
 	}
 	if err := os.Chmod(over, 0o755); err != nil {
 		t.Fatal(err)

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 )
 
 // accounts is a Windows machine of its own, whose netapi32.dll is the one of
@@ -93,7 +91,7 @@ func (a accounts) node(p *plane) (id string) {
 	a.t.Helper()
 	id = a.register(p, filepath.Join(a.prefix, "drive_c"), nil)
 	a.windows("amazon-ssm-agent.exe")
-	p.connected(&node{id: id}, types.ConnectionStatusConnected)
+	p.online(id)
 	return id
 }
 

@@ -161,9 +161,7 @@ func TestUnsupportedIsSaid(t *testing.T) {
 
 func TestMissingInterpreterIsNamed(t *testing.T) {
 	script := t.TempDir() + "/script"
-	if err := os.WriteFile(script, []byte("#!/no/such/shell\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	proctest.Plant(t, script, []byte("#!/no/such/shell\n"))
 	_, err := proc.Start(proc.Spec{Path: script, Args: []string{"script"}})
 	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "interpreter") {
 		t.Errorf("error %v", err)

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"ssmagent/platform/proc/proctest"
 )
 
 // TestMain makes a copy of the test binary the program that restarts the
@@ -45,9 +47,7 @@ func plant(t *testing.T, root string) string {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, b, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	proctest.Plant(t, path, b)
 	return filepath.Dir(path)
 }
 

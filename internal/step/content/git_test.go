@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"ssmagent/platform/proc/proctest"
 )
 
 func git(t *testing.T, dir string, args ...string) string {
@@ -121,9 +123,7 @@ while [ $# -gt 1 ]; do
 done
 eval "$1"
 `
-	if err := os.WriteFile(filepath.Join(programs, "ssh"), []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	proctest.Plant(t, filepath.Join(programs, "ssh"), []byte(script))
 	l.Env = append(l.Env, "PATH="+programs+":"+os.Getenv("PATH"))
 	for _, tc := range []struct {
 		repository, target string

@@ -13,6 +13,7 @@ import (
 	"ssmagent/internal/step"
 	"ssmagent/internal/step/runscript"
 	"ssmagent/internal/wire/doc"
+	"ssmagent/platform/proc/proctest"
 )
 
 // lab is a machine whose programs note how they are called.
@@ -23,9 +24,7 @@ func newLab(t *testing.T, programs map[string]string) lab {
 	l := lab{dir: t.TempDir(), bin: t.TempDir()}
 	for name, body := range programs {
 		text := fmt.Sprintf("#!/bin/sh\n{ printf %s; printf ' <%%s>' \"$@\"; echo; } >>%s/calls\n%s\n", name, l.bin, body)
-		if err := os.WriteFile(filepath.Join(l.bin, name), []byte(text), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		proctest.Plant(t, filepath.Join(l.bin, name), []byte(text))
 	}
 	return l
 }

@@ -16,6 +16,7 @@ import (
 	"ssmagent/internal/step"
 	"ssmagent/internal/wire/doc"
 	"ssmagent/platform/proc"
+	"ssmagent/platform/proc/proctest"
 )
 
 // TestArgumentsAsRecorded holds the arguments to the recorded table.
@@ -79,9 +80,7 @@ func newLab(t *testing.T, fakes map[string]string) *lab {
 	log := filepath.Join(etc, "log")
 	for name, body := range fakes {
 		text := "#!/bin/sh\necho " + name + " \"$@\" >>" + log + "\n" + body + "\n"
-		if err := os.WriteFile(filepath.Join(bin, name), []byte(text), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		proctest.Plant(t, filepath.Join(bin, name), []byte(text))
 	}
 	text := string(script)
 	for from, to := range map[string]string{

@@ -2,7 +2,6 @@ package domainjoin
 
 import (
 	"bytes"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"ssmagent/internal/step"
 	"ssmagent/internal/wire/doc"
 	"ssmagent/platform/proc"
+	"ssmagent/platform/proc/proctest"
 )
 
 // join has a program of the test join, and says what it was told.
@@ -26,9 +26,7 @@ func join(t *testing.T, dir string, properties map[string]any) (o step.Outcome, 
 func program(t *testing.T, script string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, helperName), []byte("#!/bin/sh\nprintf '<%s>' \"$@\"\n"+script+"\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	proctest.Plant(t, filepath.Join(dir, helperName), []byte("#!/bin/sh\nprintf '<%s>' \"$@\"\n"+script+"\n"))
 	return dir
 }
 
