@@ -139,7 +139,7 @@ func TestQueuedWhileTheNodeIsAway(t *testing.T) {
 // TestDeliveryByPollingWhenTheGatewayRefuses runs a command over ec2messages.
 func TestDeliveryByPollingWhenTheGatewayRefuses(t *testing.T) {
 	t.Parallel()
-	p := newPlane(t, "-gateway=false")
+	p := newPlane(t, withoutGateway)
 	n := p.node(&ssm.CreateActivationInput{})
 	if inv := p.invocation(p.send(n.id, "echo polled; exit 4"), n.id); inv.ResponseCode != 4 || aws.ToString(inv.StandardOutputContent) != "polled\n" {
 		t.Errorf("%s %d %q", inv.Status, inv.ResponseCode, aws.ToString(inv.StandardOutputContent))
