@@ -3,6 +3,7 @@ package firstboot
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -149,7 +150,10 @@ func TestRealRegistry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s != "" {
+	if s != "" { // a true Windows
+		if os.Getenv("CI") != "" {
+			t.Fatalf("needs a machine without an image state, as scripts/wine.sh makes them; this one's is %q", s)
+		}
 		t.Skipf("this machine has an image state, %q, which is left alone", s)
 	}
 	k, _, err := registry.CreateKey(registry.LOCAL_MACHINE, stateKey, registry.ALL_ACCESS|registry.WOW64_64KEY)
