@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -161,7 +162,8 @@ func (c copying) copy(ctx context.Context, p *piped) (transfer.Report, error) {
 		}
 	})
 	if err != nil {
-		if p.session.End().Reason != client.Running && !errors.Is(err, transfer.ErrPeer) {
+		// A session that ends because of what failed here is not the cause.
+		if p.session.End().Reason != client.Running && !errors.Is(err, transfer.ErrPeer) && !ofFiles(err) {
 			return report, p.lost()
 		}
 		return report, errors.Join(err, ends.complaint())
@@ -172,6 +174,13 @@ func (c copying) copy(ctx context.Context, p *piped) (transfer.Report, error) {
 		return report, errors.New("the copy is complete, but its session did not end well")
 	}
 	return report, nil
+}
+
+// ofFiles says whether a file or folder of this machine is what failed.
+func ofFiles(err error) bool {
+	var path *fs.PathError
+	var link *os.LinkError
+	return errors.As(err, &path) || errors.As(err, &link)
 }
 
 // lost is why a session that ended is of no use.
