@@ -3,13 +3,13 @@ package agent_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -112,9 +112,11 @@ func workerFS() fsys.FS {
 	return tap{secfile.OS(), tr.before}
 }
 
-// trap kills its process, as kill -9 does, before the n-th operation that it
-// makes from the first one on that concerns a command whose id says so:
-// trap-<agent or worker>-<alone or both>-<n>. It does so once.
+// trap kills its process, as kill -9 does, before one operation that it makes
+// from the first one on that concerns a command whose id says so:
+// trap-<agent or worker>-<alone or both>-<n>. Which one it is, the command's
+// plan says. It does so once, and not after the command's end. The operations
+// of trap-<agent or worker>-none are recorded instead.
 type trap struct {
 	spec nodeSpec
 	in   string
@@ -122,35 +124,51 @@ type trap struct {
 	// others are the processes that die with this one if both are to.
 	others []int
 	id     string
-	count  int
+	moment string         // what the plan says
+	seen   map[string]int // how often each operation was seen
 }
+
+// Files of a trap's directory, by the command's id. The one without extension
+// is a link to what it killed before, or to over.
+const (
+	planExt   = ".plan"   // the moment to kill before
+	recordExt = ".record" // moments, a line each
+	over      = "over"
+)
 
 func (tr *trap) before(kind, name string) error {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	for _, part := range strings.Split(name, string(filepath.Separator)) {
 		if strings.HasPrefix(part, "trap-") && part != tr.id {
-			tr.id, tr.count = part, 0
+			plan, _ := os.ReadFile(filepath.Join(tr.spec.Traps, part+planExt))
+			tr.id, tr.moment, tr.seen = part, string(plan), map[string]int{}
 		}
 	}
 	words := strings.Split(tr.id, "-")
-	if len(words) != 4 || words[1] != tr.in {
+	if len(words) < 3 || words[1] != tr.in {
 		return nil
-	}
-	tr.count++
-	if n, err := strconv.Atoi(words[3]); err != nil || n != tr.count {
-		return nil
-	}
-	mark, err := os.OpenFile(filepath.Join(tr.spec.Traps, tr.id), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil // it has done its work
 	}
 	base := filepath.Base(name)
 	if base == tr.id {
 		base = "the job's directory"
 	}
-	fmt.Fprintf(mark, "%s %s", kind, base)
-	mark.Close()
+	what := kind + " " + base
+	tr.seen[what]++
+	moment := fmt.Sprintf("%s, time %d", what, tr.seen[what])
+	path := filepath.Join(tr.spec.Traps, tr.id)
+	if words[2] == "none" {
+		if _, err := os.Readlink(path); err == nil {
+			return nil
+		}
+		return addLine(path+recordExt, moment)
+	}
+	if moment != tr.moment {
+		return nil
+	}
+	if err := os.Symlink(what, path); err != nil {
+		return nil // it has done its work, or may not do it any more
+	}
 	if words[2] == "both" {
 		for _, pid := range tr.others {
 			end(pid)
@@ -158,6 +176,15 @@ func (tr *trap) before(kind, name string) error {
 	}
 	end(os.Getpid())
 	select {} // not a step further
+}
+
+func addLine(path, line string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(line + "\n")
+	return errors.Join(err, f.Close())
 }
 
 func end(pid int) {
@@ -283,8 +310,8 @@ func (k *killed) cell(id string) string {
 		k.push(id, lines)
 	}
 	k.until(id, lines, func() bool { return k.settled(id) })
-	where, err := os.ReadFile(filepath.Join(k.traps, id))
-	if err == nil && (strings.HasPrefix(id, "trap-agent") || strings.HasPrefix(id, "trap-worker-both")) {
+	where := k.disarm(id)
+	if where != "" && (strings.HasPrefix(id, "trap-agent") || strings.HasPrefix(id, "trap-worker-both")) {
 		select { // it dies, if it has not yet
 		case <-k.gone:
 			k.start()
@@ -306,13 +333,30 @@ func (k *killed) cell(id string) string {
 		k.t.Errorf("%s (%s): the script was begun %d times, results %v", id, where, begun, final)
 	case final[0] == string(doc.Success) && (begun != 1 || ended != 1):
 		k.t.Errorf("%s (%s): Success of a script that was begun %d times and ended %d times", id, where, begun, ended)
-	case final[0] != string(doc.Success) && where == nil:
+	case final[0] != string(doc.Success) && where == "":
 		k.t.Errorf("%s: %v of a command that nothing happened to", id, final)
 	}
 	if k.workers == 1 {
 		k.checkFirst(id, dir)
 	}
-	return string(where)
+	return where
+}
+
+// disarm ends a command's trap and returns what it killed before, if anything.
+func (k *killed) disarm(id string) string {
+	k.t.Helper()
+	mark := filepath.Join(k.traps, id)
+	if err := os.Symlink(over, mark); err != nil && !errors.Is(err, os.ErrExist) {
+		k.t.Fatal(err)
+	}
+	where, err := os.Readlink(mark)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if where == over {
+		return ""
+	}
+	return where
 }
 
 // occupy has a command keep the only place until end.
@@ -396,29 +440,40 @@ func newKilled(t *testing.T, workers int) *killed {
 	return k
 }
 
-// through goes through all cells and checks that these moments were among them.
+// through kills at every moment that a command without harm was seen to have,
+// and checks that the given ones were among those.
 func (k *killed) through(moments ...string) {
 	k.t.Helper()
 	seen := map[string]int{}
 	for _, in := range []string{"agent", "worker"} {
+		calm := "trap-" + in + "-none"
+		k.cell(calm)
+		record, err := os.ReadFile(filepath.Join(k.traps, calm+recordExt))
+		if err != nil {
+			k.t.Fatal(err)
+		}
+		plans := strings.Split(strings.TrimSpace(string(record)), "\n")
 		for _, who := range []string{"alone", "both"} {
 			cells := 0
-			for ; ; cells++ {
-				where := k.cell(fmt.Sprintf("trap-%s-%s-%d", in, who, cells+1))
-				if where == "" {
-					break
+			for i, plan := range plans {
+				id := fmt.Sprintf("trap-%s-%s-%d", in, who, i+1)
+				if err := os.WriteFile(filepath.Join(k.traps, id+planExt), []byte(plan), 0o600); err != nil {
+					k.t.Fatal(err)
 				}
-				seen[in+" "+where]++
+				if where := k.cell(id); where != "" { // some moments, as of the audit log, may come before the command's or not at all
+					seen[in+" "+where]++
+					cells++
+				}
 			}
-			k.t.Logf("killed in the %s (%s): %d times", in, who, cells)
+			k.t.Logf("killed in the %s (%s): %d times of %d", in, who, cells, len(plans))
 		}
 	}
 	for where, n := range seen {
 		k.t.Logf("%3d before %s", n, where)
 	}
 	for _, moment := range moments {
-		if seen[moment] == 0 {
-			k.t.Errorf("nothing was killed before: %s", moment)
+		if seen[moment] < 2 { // alone and both
+			k.t.Errorf("killed only %d times before: %s", seen[moment], moment)
 		}
 	}
 }
