@@ -8,7 +8,8 @@
 #
 # The prefix is a copy of build/_wine/template, which is made when it is not
 # there or when this file or wineshim has changed. `wine.sh -machine PREFIX` makes
-# one more copy, in an empty folder beside it, for tests inside.
+# one more copy, in an empty folder beside it, for tests inside, and
+# `wine.sh -up` waits for the services of the one in WINEPREFIX.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 wine=$here/build/_wine # Go looks for packages in no directory with such a name
@@ -43,8 +44,24 @@ machine() {
 	done
 }
 
+# up waits until the services run that come with a machine's first program, but
+# side by side with it: without nsiproxy, for one, there are no network adapters.
+up() {
+	for service in nsiproxy RpcSs EventLog; do
+		tries=0
+		until wine sc query $service 2>&1 </dev/null | grep -q RUNNING; do
+			[ $((tries += 1)) -lt 100 ] || { echo "wine.sh: $service does not run" >&2; return 1; }
+			sleep 0.2
+		done
+	done
+}
+
 if [ "${1:-}" = -machine ]; then
 	machine "$2"
+	exit
+fi
+if [ "${1:-}" = -up ]; then
+	up
 	exit
 fi
 if [ "${SSMAGENT_WINE:-}" != inside ]; then
@@ -79,6 +96,6 @@ wineserver -p >/dev/null 2>&1 </dev/null
 # they would then hold open: this one stays.
 sleep infinity | wine cmd >/dev/null 2>&1 &
 rc=0
-"$@" || rc=$?
+{ up && "$@"; } || rc=$?
 wineserver -k || true
 exit $rc

@@ -54,8 +54,8 @@ func newAccounts(t *testing.T) accounts {
 	return a
 }
 
-// boot starts wine's server and services, with their output closed: they would
-// hold open whatever they inherit.
+// boot starts wine's server and services and waits for them, with their output
+// closed: they would hold open whatever they inherit.
 func (a accounts) boot() {
 	a.t.Helper()
 	env := append(os.Environ(), "WINEDEBUG=-all", "WINEPREFIX="+a.prefix)
@@ -83,6 +83,11 @@ func (a accounts) boot() {
 		}
 		_ = services.Wait() // as its server ended it
 	})
+	up := exec.Command("../../scripts/wine.sh", "-up")
+	up.Env = env
+	if out, err := up.CombinedOutput(); err != nil {
+		a.t.Fatalf("%v\n%s", err, out)
+	}
 }
 
 // node registers the machine, with the folders of any other, and starts its
