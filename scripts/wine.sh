@@ -44,10 +44,10 @@ machine() {
 	done
 }
 
-# up waits until the services run that come with a machine's first program, but
+# up waits until services run that come with a machine's first program, but
 # side by side with it: without nsiproxy, for one, there are no network adapters.
 up() {
-	for service in nsiproxy RpcSs EventLog; do
+	for service in nsiproxy Eventlog; do
 		tries=0
 		until wine sc query $service 2>&1 </dev/null | grep -q RUNNING; do
 			[ $((tries += 1)) -lt 100 ] || { echo "wine.sh: $service does not run" >&2; return 1; }
