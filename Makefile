@@ -123,7 +123,7 @@ run: build ## the main job on this machine, nothing outside ./.run changed (ONCE
 	exec bin/$(HOST)/ssm-local demo -root ./.run $(if $(ONCE),-once)
 
 test: ## everything that can run here; a table at the end names what could not
-	scripts/test.sh test-unit test-e2e test-install
+	scripts/test.sh test-unit test-e2e test-install test-windows
 
 test-unit: ## unit and property tests
 	scripts/need.sh ip
