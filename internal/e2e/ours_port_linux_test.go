@@ -138,7 +138,7 @@ func TestForward(t *testing.T) {
 
 	closed := listener(t, echoes)
 	pe, at = p.forward(p.url, n, "0:"+closed, "0:1")
-	if b, _ := io.ReadAll(reach(t, at[1])); len(b) > 0 {
+	if b, _ := exchange(t, at[1]); len(b) > 0 {
 		t.Errorf("port 1 says %q", b)
 	}
 	pe.sees(`"event":"refused"`)

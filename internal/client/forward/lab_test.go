@@ -122,15 +122,22 @@ func echo(c *net.TCPConn) { _, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Re
 // dial connects to the forward.
 func (l *lab) dial() net.Conn {
 	l.t.Helper()
-	c, err := net.Dial(l.addr.Network(), l.addr.String())
+	c, err := l.tryDial()
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		l.t.Fatal(err)
+	return c
+}
+
+// tryDial is dial for a connection that may be refused, so early that it is
+// reset while it is being made.
+func (l *lab) tryDial() (net.Conn, error) {
+	c, err := net.Dial(l.addr.Network(), l.addr.String())
+	if err != nil {
+		return nil, err
 	}
 	l.t.Cleanup(func() { c.Close() })
-	return c
+	return c, c.SetDeadline(time.Now().Add(patience))
 }
 
 // await waits for an event.
