@@ -123,6 +123,9 @@ func TestSessionBadClient(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	h := attach(ctx, t, *out.StreamUrl, *out.TokenValue)
+	if _, _, err := h.conn.Read(ctx); err != nil { // the token is taken
+		t.Fatal(err)
+	}
 	refused(ctx, t, *out.StreamUrl, *out.TokenValue) // it was used
 	refused(ctx, t, *out.StreamUrl, "made-up")
 	h.sends(mgs.PayloadSize, `{"cols":0,"rows":0}`, nil)

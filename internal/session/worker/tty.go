@@ -17,6 +17,8 @@ type tty struct {
 
 	wmu  sync.Mutex // held while writing to the client
 	said bool       // there is nothing more to say to it
+
+	typing sync.Mutex // held from typing until that is recorded
 }
 
 func (p *tty) prepare(life context.Context) error {
@@ -97,6 +99,10 @@ func (p *tty) print(life context.Context) {
 	for {
 		b, err := p.proc.Read()
 		if err != nil {
+			// What ended the program may have been typed just now. Nobody takes
+			// anything any more, so this does not wait for a program.
+			p.typing.Lock()
+			defer p.typing.Unlock()
 			return
 		}
 		p.traces.sent(b)
@@ -132,6 +138,8 @@ func (p *tty) typed(in channel.Payload) error {
 		if !p.traces.want.Input {
 			return p.proc.Type(p.keys(in.Bytes))
 		}
+		p.typing.Lock()
+		defer p.typing.Unlock()
 		shown, err := p.proc.TypeShown(p.keys(in.Bytes))
 		if shown {
 			p.traces.typed(in.Bytes)
