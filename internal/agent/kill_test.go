@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,7 +18,6 @@ import (
 	"ssmagent/internal/agent"
 	"ssmagent/internal/clock"
 	"ssmagent/internal/config"
-	"ssmagent/internal/fsys"
 	"ssmagent/internal/wire/doc"
 	"ssmagent/internal/wire/frame"
 	"ssmagent/internal/wire/mgs"
@@ -98,101 +96,6 @@ func machine(paths platform.Paths) agent.Machine {
 	}
 }
 
-// workerFS is the file system of a worker: with a trap if its agent has one.
-func workerFS() fsys.FS {
-	text := os.Getenv(nodeVar)
-	if text == "" {
-		return secfile.OS()
-	}
-	var s nodeSpec
-	if err := json.Unmarshal([]byte(text), &s); err != nil {
-		panic(err)
-	}
-	tr := &trap{spec: s, in: "worker", others: []int{s.Agent}}
-	return tap{secfile.OS(), tr.before}
-}
-
-// trap kills its process, as kill -9 does, before one operation that it makes
-// from the first one on that concerns a command whose id says so:
-// trap-<agent or worker>-<alone or both>-<n>. Which one it is, the command's
-// plan says. It does so once, and not after the command's end. The operations
-// of trap-<agent or worker>-none are recorded instead.
-type trap struct {
-	spec nodeSpec
-	in   string
-	mu   sync.Mutex
-	// others are the processes that die with this one if both are to.
-	others []int
-	id     string
-	moment string         // what the plan says
-	seen   map[string]int // how often each operation was seen
-}
-
-// Files of a trap's directory, by the command's id. The one without extension
-// is a link to what it killed before, or to over.
-const (
-	planExt   = ".plan"   // the moment to kill before
-	recordExt = ".record" // moments, a line each
-	over      = "over"
-)
-
-func (tr *trap) before(kind, name string) error {
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	for _, part := range strings.Split(name, string(filepath.Separator)) {
-		if strings.HasPrefix(part, "trap-") && part != tr.id {
-			plan, _ := os.ReadFile(filepath.Join(tr.spec.Traps, part+planExt))
-			tr.id, tr.moment, tr.seen = part, string(plan), map[string]int{}
-		}
-	}
-	words := strings.Split(tr.id, "-")
-	if len(words) < 3 || words[1] != tr.in {
-		return nil
-	}
-	base := filepath.Base(name)
-	if base == tr.id {
-		base = "the job's directory"
-	}
-	what := kind + " " + base
-	tr.seen[what]++
-	moment := fmt.Sprintf("%s, time %d", what, tr.seen[what])
-	path := filepath.Join(tr.spec.Traps, tr.id)
-	if words[2] == "none" {
-		if _, err := os.Readlink(path); err == nil {
-			return nil
-		}
-		return addLine(path+recordExt, moment)
-	}
-	if moment != tr.moment {
-		return nil
-	}
-	if err := os.Symlink(what, path); err != nil {
-		return nil // it has done its work, or may not do it any more
-	}
-	if words[2] == "both" {
-		for _, pid := range tr.others {
-			end(pid)
-		}
-	}
-	end(os.Getpid())
-	select {} // not a step further
-}
-
-func addLine(path, line string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(line + "\n")
-	return errors.Join(err, f.Close())
-}
-
-func end(pid int) {
-	if p, err := os.FindProcess(pid); err == nil {
-		_ = p.Kill()
-	}
-}
-
 // killed is the node under test: its agents are processes.
 type killed struct {
 	t     *testing.T
@@ -202,6 +105,7 @@ type killed struct {
 	// workers is how many commands run at once. With one, each command of a
 	// cell has another before it, whose worker it gets.
 	workers int
+	copy    string // ends all ids: what a command leaves is killed by its id, whosever it is
 	agent   proc.Process
 	log     *os.File
 	gone    chan struct{}
@@ -427,7 +331,7 @@ func newKilled(t *testing.T, workers int) *killed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &killed{t: t, d: d, n: n, traps: t.TempDir(), log: log, workers: workers, told: map[string][]string{}, acks: map[string][]string{}}
+	k := &killed{t: t, d: d, n: n, traps: t.TempDir(), log: log, workers: workers, copy: fmt.Sprintf("%d-%d", os.Getpid(), workers), told: map[string][]string{}, acks: map[string][]string{}}
 	k.start()
 	t.Cleanup(func() {
 		_ = k.agent.Kill()
@@ -445,8 +349,9 @@ func newKilled(t *testing.T, workers int) *killed {
 func (k *killed) through(moments ...string) {
 	k.t.Helper()
 	seen := map[string]int{}
+	k.cell("first-" + k.copy) // the audit log is made once
 	for _, in := range []string{"agent", "worker"} {
-		calm := "trap-" + in + "-none"
+		calm := "trap-" + in + "-none-" + k.copy
 		k.cell(calm)
 		record, err := os.ReadFile(filepath.Join(k.traps, calm+recordExt))
 		if err != nil {
@@ -456,7 +361,7 @@ func (k *killed) through(moments ...string) {
 		for _, who := range []string{"alone", "both"} {
 			cells := 0
 			for i, plan := range plans {
-				id := fmt.Sprintf("trap-%s-%s-%d", in, who, i+1)
+				id := fmt.Sprintf("trap-%s-%s-%d-%s", in, who, i+1, k.copy)
 				if err := os.WriteFile(filepath.Join(k.traps, id+planExt), []byte(plan), 0o600); err != nil {
 					k.t.Fatal(err)
 				}
